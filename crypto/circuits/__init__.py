@@ -1,0 +1,1 @@
+"""Circuit texts: written once, run on plain bits, by the garbler and by the evaluator."""

@@ -1,0 +1,86 @@
+"""What a process did and saw: CPU and counted operations by activity, messages by topic and kind.
+
+Figures for people, benchmarks and tests; no decision depends on them.
+"""
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from crypto.counting import Tally, counting
+
+
+@dataclass(slots=True)
+class Activity:
+    """Sums over all times that something was done.
+
+    Attributes:
+        times: How often.
+        cpu_seconds: CPU time of the process meanwhile, all threads.
+        wall_seconds: Wall time.
+        tally: Counted operations.
+    """
+
+    times: int = 0
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    tally: Tally = field(default_factory=Tally)
+
+
+@dataclass(slots=True)
+class Seen:
+    """Messages of one topic and kind that this process read, and their bytes."""
+
+    messages: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class Meter:
+    """The figures of one process."""
+
+    activities: dict[str, Activity] = field(default_factory=dict)
+    views: dict[tuple[str, str], Seen] = field(default_factory=dict)
+
+    @contextmanager
+    def activity(self, name: str, times: int = 1) -> Iterator[None]:
+        """Add what happens inside to an activity, `times` units of it."""
+        cpu, wall = time.process_time(), time.monotonic()
+        with counting() as tally:
+            try:
+                yield
+            finally:
+                entry = self.activities.setdefault(name, Activity())
+                entry.times += times
+                entry.cpu_seconds += time.process_time() - cpu
+                entry.wall_seconds += time.monotonic() - wall
+                entry.tally.add(tally)
+
+    def saw(self, topic: str, kind: str, size: int) -> None:
+        """Note a message that this process read."""
+        entry = self.views.setdefault((topic, kind), Seen())
+        entry.messages += 1
+        entry.bytes += size
+
+    def summary(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "cpu_seconds": time.process_time(),
+            "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "activities": {
+                name: {
+                    "times": entry.times,
+                    "cpu_seconds": entry.cpu_seconds,
+                    "wall_seconds": entry.wall_seconds,
+                    "counts": entry.tally.as_dict(),
+                }
+                for name, entry in sorted(self.activities.items())
+            },
+            "views": [
+                {"topic": topic, "kind": kind, "messages": seen.messages, "bytes": seen.bytes}
+                for (topic, kind), seen in sorted(self.views.items())
+            ],
+        }

@@ -1,0 +1,197 @@
+"""The secondary unit: answers MU's rounds by the public plan, and nothing else.
+
+Sans-IO. SU's state of a session is the fold of its requests: a restarted SU that is fed the
+same requests computes the same replies. A request that is not the next step of the plan is
+refused before any exponentiation; the same request again gets the same reply; another one
+under the same step is refused (docs/security.md, rule 3).
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from crypto.errors import CryptoError, LocalProtocolError, RemoteProtocolError
+from crypto.parameters import decode_ciphertexts
+from roles.building_blocks.base_transfers import TransferBases, base_plan, base_secondary, base_subject
+from roles.classifiers.naive_bayes_query import QueryShape, query_secondary
+from roles.classifiers.naive_bayes_table import (
+    TableShape,
+    check_refresh_subject,
+    refresh_secondary,
+    table_shape,
+    table_share_secondary,
+)
+from roles.plan import Plan, PlanViolationError
+from roles.refusal import Refusal, refusal_reason
+from roles.session import SecondaryProgram, Session, session_name
+from roles.tenant import Tenant
+from roles.unit_secrets import UnitSecrets
+from schemas.queries import Query
+from schemas.reasons import ReasonCode
+from schemas.rounds import Reply, Request, Subject
+
+MAX_OPEN_SESSIONS = 64
+MAX_FINISHED_SESSIONS = 64
+
+
+@dataclass(slots=True)
+class _Running:
+    """A session in progress or just finished, with what it answered so far, by step."""
+
+    session: Session
+    program: SecondaryProgram[object]
+    replies: list[Reply] = field(default_factory=list, repr=False)
+
+
+@dataclass(slots=True)
+class SecondaryUnit:
+    """SU's sessions.
+
+    Attributes:
+        tenant: Public facts.
+        theta: θ_S.
+        seed: Epoch seed.
+        delta: SU's choice string, which offsets all labels.
+        bases: Its halves of the base transfers, once they are done.
+        store_bases: Called with new bases before the reply that ends the base session.
+        pool: Threads for the powers.
+    """
+
+    tenant: Tenant
+    theta: int = field(repr=False)
+    seed: bytes = field(repr=False)
+    delta: bytes = field(repr=False)
+    bases: TransferBases | None = field(repr=False)
+    store_bases: Callable[[TransferBases], None] = field(repr=False)
+    pool: ThreadPoolExecutor | None = field(default=None, repr=False)
+    _open: OrderedDict[bytes, _Running] = field(default_factory=OrderedDict, repr=False)
+    _finished: OrderedDict[bytes, _Running] = field(default_factory=OrderedDict, repr=False)
+
+    def answer(self, request: Request, body: bytes, query: Query | None) -> Reply:
+        """Answer one request.
+
+        Args:
+            request: Its envelope was verified to be MU's.
+            body: Its exact bytes.
+            query: For query sessions, SU's own copy of the client's signed message.
+
+        Returns:
+            The reply; one with a reason code and no fields where the request is refused.
+
+        Cost:
+            The plan's.
+        """
+        request_hash = hashlib.sha256(body).digest()
+        try:
+            return self._answer(request, request_hash, query)
+        except (CryptoError, RemoteProtocolError) as error:
+            return Reply(request.session, request.step, request_hash, refusal_reason(error), ())
+
+    def knows(self, session: bytes) -> bool:
+        """Return whether the session is in progress or was finished lately in this process."""
+        return session in self._open or session in self._finished
+
+    def _answer(self, request: Request, request_hash: bytes, query: Query | None) -> Reply:
+        if request.session != session_name(self.tenant, request.subject):
+            raise PlanViolationError("the session is not named after its subject")
+        running = self._open.get(request.session) or self._finished.get(request.session)
+        if running is None:
+            running = self._begin(request, query)
+        elif 1 <= request.step <= len(running.replies):
+            given = running.replies[request.step - 1]
+            if request_hash != given.request_hash:
+                raise Refusal(ReasonCode.CONFLICTING_REQUEST)
+            return given
+        session = running.session
+        if request.plan != session.plan.digest or request.step != session.step + 1:
+            raise PlanViolationError("not the next step of the plan")
+        session.plan.check_request(request.step, request.sections)
+        self._open[request.session] = running
+        try:
+            session.absorb_request(request.sections)
+            sections = running.program.send(request.sections)
+        except (CryptoError, RemoteProtocolError):
+            # The program cannot go on; the same requests would end the same way.
+            del self._open[request.session]
+            raise
+        session.plan.check_reply(request.step, sections)
+        session.absorb_reply(sections)
+        reply = Reply(request.session, request.step, request_hash, "", sections)
+        running.replies.append(reply)
+        if session.step == len(session.plan.steps):
+            self._finish(request.session, running)
+        return reply
+
+    def _begin(self, request: Request, query: Query | None) -> _Running:
+        if request.step != 1:
+            raise Refusal(ReasonCode.PLAN_VIOLATION, "the session is not open here")
+        session, program = self._program(request.subject, query)
+        next(program)
+        while len(self._open) >= MAX_OPEN_SESSIONS:
+            self._open.popitem(last=False)
+        return _Running(session, program)
+
+    def _finish(self, name: bytes, running: _Running) -> None:
+        try:
+            running.program.send(())
+        except StopIteration as finished:
+            if isinstance(finished.value, TransferBases):
+                self.bases = finished.value
+                self.store_bases(finished.value)
+        else:
+            raise LocalProtocolError("a program goes on after its plan")
+        self._open.pop(name, None)
+        self._finished[name] = running
+        while len(self._finished) > MAX_FINISHED_SESSIONS:
+            self._finished.popitem(last=False)
+
+    def _program(self, subject: Subject, query: Query | None) -> tuple[Session, SecondaryProgram[object]]:
+        match subject.purpose:
+            case "base_ot":
+                if subject != base_subject():
+                    raise PlanViolationError("the base session has no parameters")
+                session = self._session(subject, base_plan(self.tenant))
+                return session, base_secondary(session, self.delta, self.pool)
+            case "refresh":
+                shape = self._table_shape(subject)
+                session = self._session(subject, shape.plan)
+                return session, refresh_secondary(session, self._secrets(), shape, self.pool)
+            case "query":
+                return self._query_program(subject, query)
+            case _:
+                raise PlanViolationError("no session of that purpose")
+
+    def _query_program(
+        self, subject: Subject, query: Query | None
+    ) -> tuple[Session, SecondaryProgram[object]]:
+        if query is None or query.rows != subject.rows or query.model_id != subject.model_id:
+            raise PlanViolationError("the request does not match the client's query")
+        if not 1 <= query.rows <= self.tenant.configuration.limits.max_query_rows:
+            raise Refusal(ReasonCode.TOO_MANY_ROWS)
+        client_key = self.tenant.client_keys.get(subject.client)
+        if client_key is None:
+            raise PlanViolationError("the client is not enrolled")
+        table = self._table_shape(subject)
+        shape = QueryShape(table, subject.rows)
+        session = self._session(subject, shape.plan)
+        secrets = self._secrets()
+        t2s = tuple(c.t2 for c in decode_ciphertexts(self.tenant.parameters, query.ciphertexts))
+        if len(t2s) != shape.layout.ciphertexts:
+            raise PlanViolationError("the query has another number of ciphertexts")
+        share = table_share_secondary(secrets, table, subject.model_hash)
+        return session, query_secondary(session, secrets, shape, t2s, share, client_key, self.pool)
+
+    def _table_shape(self, subject: Subject) -> TableShape:
+        self.tenant.model(subject.model_id)
+        check_refresh_subject(self.tenant, subject)
+        return table_shape(self.tenant, subject)
+
+    def _session(self, subject: Subject, plan: Plan) -> Session:
+        return Session(self.tenant, "su", self.seed, subject, plan)
+
+    def _secrets(self) -> UnitSecrets:
+        if self.bases is None:
+            raise PlanViolationError("the base transfers come first")
+        return UnitSecrets("su", self.theta, self.seed, self.bases.receiver, self.bases.sender)

@@ -1,0 +1,271 @@
+"""The tenant as the roles see it: the signed configuration turned into checked objects.
+
+Everything here is public. A `Tenant` is built once at start-up from the pinned configuration;
+building it checks the modulus, the generator, every key and every proof of knowledge, so that
+the rest of the roles may trust them.
+"""
+
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from crypto.coins import digest, frame
+from crypto.dtpkc import PublicKey
+from crypto.errors import CryptoError, InvalidKeyError, PrivMLError, SchemaError
+from crypto.key_proof import KeyProof, verify_key
+from crypto.packing import SlotLayout
+from crypto.parameters import Parameters
+from crypto.profiles import Profile, profile
+from crypto.service_key import joint_key
+from crypto.validation import validate_parameters, validate_public_key
+from schemas.chunks import Chunk
+from schemas.codec import encode
+from schemas.configuration import Configuration, ModelSpec, Party
+from schemas.data_schema import DataSchema, decode_schema
+from schemas.envelope import VerifyingParty
+from schemas.topics import Role
+
+PROTOCOL_VERSION = "privml/1"
+COUNT_STRIDE_BITS = 48
+BIT_STRIDE_BITS = 2
+LABEL_BITS = 16
+
+
+class ConfigurationError(PrivMLError):
+    """The signed configuration does not hold together."""
+
+    code = "invalid_config"
+
+
+class UnknownModelError(PrivMLError):
+    """The tenant has no such model."""
+
+    code = "unknown_model"
+
+
+class UnknownEncodingError(SchemaError):
+    """A chunk carries an encoding that no model of the tenant asks for."""
+
+    code = "malformed"
+
+
+def service_key_context(tenant: str, role: str, party: str) -> bytes:
+    """Return what a proof of knowledge of θ is bound to besides the key itself."""
+    return frame(PROTOCOL_VERSION, tenant, role, party)
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Public, checked facts of one tenant.
+
+    Attributes:
+        configuration: The signed configuration itself.
+        digest: SHA-256 of the configuration; part of every coin's label.
+        parameters: N and g.
+        unit_keys: h_M and h_S, by role.
+        service_key: h = h_M·h_S, under which owners and clients encrypt.
+        schema: The data schema.
+        verifying: Verification key and role by sender name.
+        client_keys: h_C by client name.
+    """
+
+    configuration: Configuration
+    digest: bytes
+    parameters: Parameters
+    unit_keys: dict[str, PublicKey]
+    service_key: PublicKey
+    schema: DataSchema
+    verifying: dict[str, VerifyingParty]
+    client_keys: dict[str, PublicKey]
+
+    @property
+    def name(self) -> str:
+        """The tenant's name."""
+        return self.configuration.tenant
+
+    @property
+    def key_epoch(self) -> int:
+        """The key epoch in force."""
+        return self.configuration.key_epoch
+
+    @property
+    def modulus_bits(self) -> int:
+        """|N|, from the profile."""
+        return self.parameters.profile.modulus_bits
+
+    def model(self, model_id: str) -> ModelSpec:
+        """Return the model of that name.
+
+        Raises:
+            UnknownModelError: There is none.
+        """
+        for spec in self.configuration.models:
+            if spec.model_id == model_id:
+                return spec
+        raise UnknownModelError(f"no model '{model_id}' in this tenant")
+
+    def party(self, role: str) -> Party:
+        """Return the one party with that role (units and the authority)."""
+        return next(party for party in self.configuration.parties if party.role == role)
+
+    def counts_layout(self, records: int) -> SlotLayout:
+        """Return the layout of the `counts` of that many records.
+
+        Order: for each one-hot column f and class c the count n_fc (f outer, c inner), then the
+        class totals n_c. A slot holds 2·count ≤ 2·records.
+
+        Raises:
+            LayoutError: That many records could overflow a slot.
+        """
+        values = (self.schema.onehot_columns + 1) * self.schema.class_count
+        return SlotLayout.fitting(
+            self.modulus_bits, "counts", values, COUNT_STRIDE_BITS, COUNT_STRIDE_BITS, 2 * records
+        )
+
+    def query_layout(self, rows: int) -> SlotLayout:
+        """Return the layout of the one-hot `bits` of that many rows, row after row."""
+        values = rows * self.schema.onehot_columns
+        return SlotLayout.fitting(self.modulus_bits, "bits", values, BIT_STRIDE_BITS, BIT_STRIDE_BITS, 2)
+
+    def label_layout(self, rows: int) -> SlotLayout:
+        """Return the layout of sealed label indices: x_M + x_S, each below 2^w."""
+        bound = (1 << LABEL_BITS + 1) - 2
+        layout = SlotLayout.fitting(self.modulus_bits, "labels", rows, LABEL_BITS, LABEL_BITS + 1, bound)
+        return SlotLayout(
+            layout.meaning,
+            layout.values,
+            layout.value_bits,
+            layout.stride_bits,
+            layout.slots,
+            bound,
+            doubled=False,
+        )
+
+
+def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant:
+    """Check a configuration and turn it into objects.
+
+    Args:
+        configuration: Decoded from bytes whose signature and pin were verified.
+        allow_insecure: Whether this process was started with the explicit insecure flag.
+
+    Raises:
+        ConfigurationError: A profile below the standard without the flag, a missing unit, a
+            repeated name, or values that fail their checks.
+    """
+    try:
+        chosen = profile(configuration.profile)
+        _check_profile(chosen, allow_insecure=allow_insecure)
+        modulus = int.from_bytes(configuration.modulus, "big")
+        parameters = Parameters(chosen, modulus, int.from_bytes(configuration.generator, "big"))
+        validate_parameters(parameters)
+        keys = {
+            party.name: _checked_key(parameters, configuration.tenant, party)
+            for party in configuration.parties
+            if party.role in {"mu", "su", "client"}
+        }
+        schema = decode_schema(configuration.data_schema)
+        models = [_checked_model(model, schema) for model in configuration.models]
+    except (CryptoError, SchemaError, ValueError) as error:
+        raise ConfigurationError(f"the configuration does not check: {error}") from error
+    if len({model.model_id for model in models}) != len(models) or not models:
+        raise ConfigurationError("a configuration has models, each with a name of its own")
+    names = [party.name for party in configuration.parties]
+    roles = [party.role for party in configuration.parties]
+    if len(set(names)) != len(names):
+        raise ConfigurationError("two parties of the configuration have one name")
+    if roles.count("mu") != 1 or roles.count("su") != 1 or roles.count("authority") != 1:
+        raise ConfigurationError("a configuration names exactly one authority, one mu and one su")
+    unit_keys = {
+        party.role: keys[party.name] for party in configuration.parties if party.role in {"mu", "su"}
+    }
+    return Tenant(
+        configuration=configuration,
+        digest=digest("privml/configuration/1", encode(configuration)),
+        parameters=parameters,
+        unit_keys=unit_keys,
+        service_key=joint_key(unit_keys["mu"], unit_keys["su"]),
+        schema=schema,
+        verifying={
+            party.name: VerifyingParty(
+                party.name,
+                Role(party.role),
+                Ed25519PublicKey.from_public_bytes(party.verify_key),
+                configuration.key_epoch,
+            )
+            for party in configuration.parties
+        },
+        client_keys={
+            party.name: keys[party.name] for party in configuration.parties if party.role == "client"
+        },
+    )
+
+
+def _check_profile(chosen: Profile, *, allow_insecure: bool) -> None:
+    if chosen.insecure and not allow_insecure:
+        raise ConfigurationError(
+            f"profile '{chosen.name}' is not secure; start with --insecure to use it for trials"
+        )
+
+
+def _checked_model(model: ModelSpec, schema: DataSchema) -> ModelSpec:
+    if model.classifier != "nb":
+        raise ConfigurationError(f"classifier '{model.classifier}' is not known to this version")
+    # The circuit's constants α·V·2^8 have at most 24 bits.
+    if not 1 <= model.alpha_256 <= 65535 or model.alpha_256 * max(schema.attribute_sizes) >= 1 << 24:
+        raise ConfigurationError("the smoothing is out of range for attributes of this size")
+    return model
+
+
+def _checked_key(parameters: Parameters, tenant: str, party: Party) -> PublicKey:
+    h = int.from_bytes(party.public_key, "big")
+    validate_public_key(parameters, h)
+    public = PublicKey(parameters, h)
+    context = service_key_context(tenant, party.role, party.name)
+    try:
+        verify_key(public, context, KeyProof.decode(parameters, party.key_proof))
+    except CryptoError as error:
+        raise InvalidKeyError(f"the key of '{party.name}': {error}") from error
+    return public
+
+
+def statement_context(
+    tenant: Tenant, role: str, sender: str, topic: str, number: int | bytes, layouts: tuple[SlotLayout, ...]
+) -> bytes:
+    """Return the context of a proof of plaintext knowledge.
+
+    Args:
+        tenant: The tenant.
+        role: ``owner`` or ``client``.
+        sender: Its name.
+        topic: Topic on which the message travels.
+        number: The owner's sequence, or the query id.
+        layouts: Layouts of the vectors proven, in order.
+    """
+    statements = tuple(layout.statement for layout in layouts)
+    return frame(
+        PROTOCOL_VERSION,
+        tenant.name,
+        tenant.key_epoch,
+        role,
+        sender,
+        topic,
+        number,
+        tenant.schema.digest,
+        statements,
+    )
+
+
+def chunk_layouts(tenant: Tenant, chunk: Chunk) -> tuple[SlotLayout, ...]:
+    """Return the layouts that a chunk's encodings must have, in order.
+
+    Raises:
+        LayoutError: So many records could overflow a slot.
+        UnknownEncodingError: An encoding is unknown.
+    """
+    layouts = []
+    for vector in chunk.vectors:
+        if vector.encoding != "counts":
+            raise UnknownEncodingError("an encoding is unknown")
+        layouts.append(tenant.counts_layout(chunk.records))
+    return tuple(layouts)

@@ -1,0 +1,94 @@
+"""The tenant's configuration: what the registrar signs and everybody else pins.
+
+It holds only public values: the modulus and generator, everybody's verification keys, the
+units' halves of the service key with their proofs, clients' public keys, the data schema, the
+models and the limits. Wire sizes follow from its profile, never from a message.
+"""
+
+from schemas.codec import WireStruct
+
+MAX_CONFIGURATION_BYTES = 1 << 20
+
+
+class Party(WireStruct):
+    """One enrolled party.
+
+    Attributes:
+        name: Unique in the tenant; the `sender` of its envelopes.
+        role: ``authority``, ``mu``, ``su``, ``owner`` or ``client``.
+        verify_key: Ed25519 public key, 32 bytes.
+        public_key: h of its DT-PKC key, |N²| bits big-endian; empty for owners and the authority.
+        key_proof: Proof of knowledge of θ for `public_key`; empty where that is empty.
+    """
+
+    name: str
+    role: str
+    verify_key: bytes
+    public_key: bytes
+    key_proof: bytes
+
+
+class ModelSpec(WireStruct):
+    """One model that the units keep.
+
+    Attributes:
+        model_id: Its name in topics, journal and commands.
+        classifier: ``nb``.
+        alpha_256: Laplace's α times 256.
+    """
+
+    model_id: str
+    classifier: str
+    alpha_256: int
+
+
+class Limits(WireStruct):
+    """What the units hold every message against.
+
+    Attributes:
+        max_chunk_records: Most records in one chunk.
+        max_total_records: Most records in a model; fixes the width of counts and scores.
+        max_query_rows: Most rows in one query message.
+        min_records: Records that a model must hold before it answers.
+        min_owners: Owners they must come from.
+        min_new_records: New records before another state of the model answers.
+    """
+
+    max_chunk_records: int
+    max_total_records: int
+    max_query_rows: int
+    min_records: int
+    min_owners: int
+    min_new_records: int
+
+
+class Configuration(WireStruct):
+    """Everything public that the parties of one tenant agree on."""
+
+    tenant: str
+    version: int
+    key_epoch: int
+    profile: str
+    modulus: bytes
+    generator: bytes
+    data_schema: bytes
+    models: tuple[ModelSpec, ...]
+    limits: Limits
+    parties: tuple[Party, ...]
+
+
+class UnitPublicKey(WireStruct):
+    """What `privml … keygen` hands to the authority: one party's public keys and proof."""
+
+    tenant: str
+    party: Party
+
+
+class PublicParameters(WireStruct):
+    """What the dealer hands to key generation: the modulus and generator of the tenant."""
+
+    tenant: str
+    key_epoch: int
+    profile: str
+    modulus: bytes
+    generator: bytes

@@ -1,0 +1,190 @@
+"""The signed envelope around every message, and the checks it passes before anyone looks inside.
+
+On the wire: the array [signed bytes, signature]. The signed bytes are the encoding of an
+`Envelope`, which names tenant, topic and sender; Ed25519 signs a domain tag followed by
+exactly these bytes. A message moved to another topic or tenant is therefore refused.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Meta
+
+from schemas.codec import MAX_MESSAGE_BYTES, WireStruct, convert, decode, encode, unpack
+from schemas.errors import (
+    BadSignatureError,
+    MalformedMessageError,
+    MessageTooLargeError,
+    UnknownSenderError,
+    UnsupportedVersionError,
+    WrongKeyEpochError,
+    WrongTenantError,
+    WrongTopicError,
+)
+from schemas.topics import NAME_PATTERN, TENANT_PATTERN, Role, allowed_writer
+
+FORMAT_VERSION = 1
+DOMAIN_TAG = b"privml/envelope/1"
+MAX_PARTS = 256
+
+# The longest header is under 400 bytes (four names, six integers, the signature, lengths);
+# 1 KiB leaves room and keeps the limit on a part's body a round number.
+ENVELOPE_OVERHEAD_BYTES = 1024
+
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN)]
+Counter = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""63 bits, so that it also fits the signed integers of databases."""
+
+
+class Envelope(WireStruct):
+    """What a sender signs: where the message belongs, its place in the sender's sequence, the body.
+
+    The sender's role is not carried: it follows from the sender's name in the signed
+    configuration, so that nobody can claim one. `part` counts from 0.
+    """
+
+    format_version: Counter
+    tenant: Tenant
+    topic: Name
+    sender: Name
+    key_epoch: Counter
+    sequence: Counter
+    kind: Name
+    part: Annotated[int, Meta(ge=0, lt=MAX_PARTS)]
+    parts: Annotated[int, Meta(ge=1, le=MAX_PARTS)]
+    body: bytes
+
+    def __post_init__(self) -> None:
+        if self.part >= self.parts:
+            raise ValueError("part must be below parts")
+
+    def message_id(self) -> bytes:
+        """Return the SHA-256 of the signed bytes, 32 bytes; equal to `message_id` of the wire form."""
+        return hashlib.sha256(encode(self)).digest()
+
+    def __repr__(self) -> str:
+        # The body may be megabytes of ciphertext, and does not belong in a log.
+        return (
+            f"Envelope({self.tenant}.{self.topic}, {self.sender}, epoch {self.key_epoch}, "
+            f"sequence {self.sequence}, {self.kind}, part {self.part} of {self.parts}, "
+            f"{len(self.body)} bytes)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyingParty:
+    """What the signed configuration says of a sender."""
+
+    name: str
+    role: Role
+    key: Ed25519PublicKey
+    key_epoch: int
+
+
+class _Signed(WireStruct):
+    signed: bytes
+    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+
+# Positions within the signed bytes that are read before the signature is verified.
+_VERSION, _SENDER = 0, 3
+_FIELDS = len(Envelope.__struct_fields__)
+
+
+def seal_envelope(
+    *,
+    tenant: str,
+    topic: str,
+    sender: str,
+    key_epoch: int,
+    sequence: int,
+    kind: str,
+    body: bytes,
+    signing_key: Ed25519PrivateKey,
+    part: int = 0,
+    parts: int = 1,
+) -> bytes:
+    """Sign a message and return its wire form; the same arguments give the same bytes.
+
+    Raises:
+        MessageTooLargeError: The wire form is above `MAX_MESSAGE_BYTES`; send it as parts.
+        MalformedMessageError: A field is not what `open_envelope` accepts.
+    """
+    envelope = Envelope(FORMAT_VERSION, tenant, topic, sender, key_epoch, sequence, kind, part, parts, body)
+    signed = encode(envelope)
+    # A struct's constructor does not check its fields; reading it back does.
+    decode(Envelope, signed, max_bytes=len(signed))
+    data = encode(_Signed(signed, signing_key.sign(DOMAIN_TAG + signed)))
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise MessageTooLargeError(len(data), MAX_MESSAGE_BYTES)
+    return data
+
+
+def open_envelope(
+    data: bytes, topic: str, tenant: str, verify_key_of: Callable[[str], VerifyingParty | None]
+) -> Envelope:
+    """Check a received message, cheapest first, and return its envelope.
+
+    The order decides which reason is reported: size, outer structure and version, sender
+    known, topic allowed to the sender's role, signature, strict schema, topic and tenant that
+    were signed, key epoch. Before the signature only the version and the sender's name are
+    looked at, in a bounded read that trusts neither.
+
+    Args:
+        data: The exact bytes received.
+        topic: Name within the tenant of the topic it was read from, e.g. `chunks`.
+        tenant: The tenant whose topic it is.
+        verify_key_of: Looks a sender up in the signed configuration.
+
+    Raises:
+        MessageTooLargeError, MalformedMessageError, UnsupportedVersionError,
+        UnknownSenderError, WrongTopicError, BadSignatureError, WrongTenantError,
+        WrongKeyEpochError: the first check that failed; `code` is its reason.
+    """
+    outer = decode(_Signed, data, MAX_MESSAGE_BYTES)
+    fields = unpack(outer.signed)
+    party = verify_key_of(_claimed_sender(fields))
+    if party is None:
+        raise UnknownSenderError("the sender is not in the signed configuration")
+    if not allowed_writer(party.role, topic):
+        raise WrongTopicError(f"a sender of role {party.role} does not write {topic}")
+    try:
+        party.key.verify(outer.signature, DOMAIN_TAG + outer.signed)
+    except InvalidSignature:
+        raise BadSignatureError(f"not signed by {party.name}") from None
+    envelope = convert(Envelope, fields, outer.signed)
+    if envelope.topic != topic:
+        raise WrongTopicError(f"signed for another topic than {topic}")
+    if envelope.tenant != tenant:
+        raise WrongTenantError(f"signed for another tenant than {tenant}")
+    if envelope.key_epoch != party.key_epoch:
+        raise WrongKeyEpochError(f"key epoch {envelope.key_epoch}, expected {party.key_epoch}")
+    return envelope
+
+
+def message_id(data: bytes) -> bytes:
+    """Return the SHA-256 of the signed bytes within a wire form, 32 bytes; verifies nothing.
+
+    Raises:
+        MessageTooLargeError: `data` is above `MAX_MESSAGE_BYTES`.
+        MalformedMessageError: The outer structure does not hold.
+    """
+    return hashlib.sha256(decode(_Signed, data, MAX_MESSAGE_BYTES).signed).digest()
+
+
+def _claimed_sender(fields: object) -> str:
+    """Return the name in the sender's place; what it claims is not yet verified."""
+    if not isinstance(fields, list) or not fields or type(fields[_VERSION]) is not int:
+        raise MalformedMessageError("not a versioned message")
+    if fields[_VERSION] != FORMAT_VERSION:
+        # Fields, signature and domain tag of another version are unknown: nothing to verify with.
+        raise UnsupportedVersionError(f"only format version {FORMAT_VERSION} is read")
+    sender = fields[_SENDER] if len(fields) == _FIELDS else None
+    if not isinstance(sender, str):
+        raise MalformedMessageError("no sender in its place")
+    return sender

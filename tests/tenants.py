@@ -1,0 +1,133 @@
+"""Small tenants on the keys of tests/vectors: for tests of roles, never for production."""
+
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from doubles import seeded_coins
+from vector_keys import vector_case
+
+from crypto.dtpkc import PublicKey, WeakPrivateKey
+from crypto.key_generation import generate_weak_key
+from crypto.key_proof import prove_key
+from crypto.ot_extension import ReceiverBase, SenderBase, draw_delta
+from crypto.parameters import Parameters
+from crypto.profiles import Profile
+from crypto.service_key import joint_key
+from roles.tenant import Tenant, service_key_context
+from roles.unit_secrets import UnitSecrets
+from schemas.configuration import Configuration, Limits, ModelSpec, Party
+from schemas.data_schema import (
+    SCHEMA_VERSION,
+    CategoricalAttribute,
+    ClassLabel,
+    DataSchema,
+    Missing,
+    NumericAttribute,
+    encode_schema,
+)
+from schemas.envelope import VerifyingParty
+from schemas.topics import Role
+
+NAMES = {"authority": "authority", "mu": "mu", "su": "su", "owner": "a", "client": "c"}
+
+
+def small_schema() -> DataSchema:
+    """Return a schema of two categorical attributes, a numeric one, and three classes."""
+    return DataSchema(
+        SCHEMA_VERSION,
+        (
+            CategoricalAttribute("colour", ("red", "green", "blue"), Missing.REFUSE),
+            CategoricalAttribute("size", ("s", "m"), Missing.OWN_VALUE),
+            NumericAttribute("weight", ("1", "2.5", "10"), "0", "20", Missing.REFUSE),
+        ),
+        ClassLabel("kind", ("x", "y", "z")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SmallTenant:
+    """A tenant with everybody's secrets: what no party of a real one ever holds."""
+
+    tenant: Tenant
+    master: UnitSecrets
+    secondary: UnitSecrets
+    client_key: WeakPrivateKey
+    signing: dict[str, Ed25519PrivateKey]
+
+
+def signing_key(name: str) -> Ed25519PrivateKey:
+    """Return a fixed signing key."""
+    return Ed25519PrivateKey.from_private_bytes(seeded_coins(f"sign {name}").bytes(32))
+
+
+def paired_bases() -> tuple[tuple[ReceiverBase, SenderBase], tuple[ReceiverBase, SenderBase]]:
+    """Return (receiver, sender) of MU and of SU, as if the base transfers had been run."""
+    ends: list[tuple[ReceiverBase, SenderBase]] = []
+    for name, garbling in (("mu chooses", True), ("su chooses", False)):
+        coins = seeded_coins(name)
+        zero = tuple(coins.bytes(16) for _ in range(128))
+        one = tuple(coins.bytes(16) for _ in range(128))
+        delta = draw_delta(coins, garbling=garbling)
+        chosen = tuple((one if delta[i // 8] >> i % 8 & 1 else zero)[i] for i in range(128))
+        base = SenderBase.for_garbling(delta, chosen) if garbling else SenderBase(delta, chosen)
+        ends.append((ReceiverBase(zero, one), base))
+    (mu_receives, su_sends), (su_receives, mu_sends) = ends
+    return (mu_receives, mu_sends), (su_receives, su_sends)
+
+
+def small_tenant(
+    schema: DataSchema | None = None,
+    *,
+    modulus_bits: int = 256,
+    limits: Limits | None = None,
+    alpha_256: int = 256,
+) -> SmallTenant:
+    """Return a tenant named ``small`` with owner ``a``, client ``c`` and model ``m``."""
+    case = vector_case(modulus_bits)
+    profile = Profile("test", modulus_bits, modulus_bits // 2, insecure=True)
+    parameters = Parameters(profile, int(case["N"]), int(case["g"]))
+    schema = schema or small_schema()
+    keys = {
+        role: generate_weak_key(parameters, seeded_coins(f"key {role}")) for role in ("mu", "su", "client")
+    }
+    signing = {role: signing_key(role) for role in NAMES}
+    parties = []
+    for role, name in NAMES.items():
+        verify = signing[role].public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        public, proof = b"", b""
+        if role in keys:
+            public = keys[role].public.h.to_bytes(parameters.component_bytes, "big")
+            context = service_key_context("small", role, name)
+            proof = prove_key(keys[role], context, seeded_coins(f"proof {role}")).encode(parameters)
+        parties.append(Party(name, role, verify, public, proof))
+    configuration = Configuration(
+        "small",
+        1,
+        1,
+        "test",
+        parameters.n.to_bytes(modulus_bits // 8, "big"),
+        parameters.g.to_bytes(parameters.component_bytes, "big"),
+        encode_schema(schema),
+        (ModelSpec("m", "nb", alpha_256),),
+        limits or Limits(1000, 1 << 20, 100, 1, 1, 0),
+        tuple(parties),
+    )
+    unit_keys: dict[str, PublicKey] = {role: keys[role].public for role in ("mu", "su")}
+    tenant = Tenant(
+        configuration=configuration,
+        digest=bytes(32),
+        parameters=parameters,
+        unit_keys=unit_keys,
+        service_key=joint_key(unit_keys["mu"], unit_keys["su"]),
+        schema=schema,
+        verifying={
+            name: VerifyingParty(name, Role(role), signing[role].public_key(), 1)
+            for role, name in NAMES.items()
+        },
+        client_keys={"c": keys["client"].public},
+    )
+    (mu_receives, mu_sends), (su_receives, su_sends) = paired_bases()
+    master = UnitSecrets("mu", keys["mu"].theta, seeded_coins("seed mu").bytes(32), mu_receives, mu_sends)
+    secondary = UnitSecrets("su", keys["su"].theta, seeded_coins("seed su").bytes(32), su_receives, su_sends)
+    return SmallTenant(tenant, master, secondary, keys["client"], signing)

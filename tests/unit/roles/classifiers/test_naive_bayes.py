@@ -1,0 +1,141 @@
+"""The encrypted learner against its twin: counts, table entries, answers, all exact."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from doubles import seeded_coins
+from tenants import SmallTenant, small_tenant
+
+from crypto.parameters import decode_ciphertexts, encode_ciphertexts
+from roles.classifiers.naive_bayes_query import QueryShape, query_master, query_secondary
+from roles.classifiers.naive_bayes_table import (
+    TableShape,
+    TableShare,
+    refresh_master,
+    refresh_secondary,
+    table_share_secondary,
+)
+from roles.classifiers.naive_bayes_twin import NaiveBayesTwin, log2_fixed
+from roles.client import make_query, read_answer
+from roles.data_owner import make_chunk
+from roles.encoding import Counts, EncodedRecords, count_table, encode_bits
+from roles.master_unit import refresh_subject
+from roles.model_state import ModelState
+from roles.session import Session, run_linked
+from schemas.queries import Answer
+from schemas.rounds import Subject
+
+
+def random_records(small: SmallTenant, size: int, seed: int) -> EncodedRecords:
+    coins = seeded_coins(f"records {seed}")
+    sizes = small.tenant.schema.attribute_sizes
+    columns = [coins.words(size, np.uint32) % np.uint32(v) for v in sizes]
+    labels = coins.words(size, np.uint32) % np.uint32(small.tenant.schema.class_count - 1)
+    return EncodedRecords(np.stack(columns, axis=1).astype(np.int32), labels.astype(np.int32))
+
+
+def train(small: SmallTenant, chunks: list[Counts]) -> ModelState:
+    model = ModelState.empty(small.tenant, small.tenant.model("m"))
+    for sequence, counts in enumerate(chunks):
+        chunk = make_chunk(small.tenant, "a", sequence, counts, seeded_coins(f"chunk {sequence}"))
+        ciphertexts = decode_ciphertexts(small.tenant.parameters, chunk.vectors[0].ciphertexts)
+        model = model.learn(small.tenant, "a", chunk.records, ciphertexts)
+    return model
+
+
+def twin_of(small: SmallTenant, shape: TableShape, chunks: list[Counts]) -> NaiveBayesTwin:
+    schema = small.tenant.schema
+    twin = NaiveBayesTwin.empty(schema.attribute_sizes, schema.class_count, shape.score_width)
+    for counts in chunks:
+        twin = twin.learn(counts)
+    return twin
+
+
+def refresh(small: SmallTenant, model: ModelState) -> tuple[TableShape, TableShare, TableShare]:
+    subject = refresh_subject(small.tenant, model)
+    shape = TableShape(small.tenant, "m", model.records)
+    mu = Session(small.tenant, "mu", small.master.seed, subject, shape.plan)
+    su = Session(small.tenant, "su", small.secondary.seed, subject, shape.plan)
+    share = run_linked(
+        refresh_master(mu, small.master, shape, model), mu, refresh_secondary(su, small.secondary, shape), su
+    )
+    return shape, share, table_share_secondary(small.secondary, shape, subject.model_hash)
+
+
+def signed_words(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.int64]:
+    total = (a.astype(object) + b.astype(object)) % (1 << width)
+    signed: npt.NDArray[np.int64] = np.where(total >= 1 << (width - 1), total - (1 << width), total).astype(
+        np.int64
+    )
+    return signed
+
+
+def ask(
+    small: SmallTenant,
+    model: ModelState,
+    rows: npt.NDArray[np.uint8],
+    tables: tuple[TableShape, TableShare, TableShare],
+) -> list[int]:
+    shape, mu_table, su_table = tables
+    query = make_query(small.tenant, "c", "m", rows, seeded_coins("query"))
+    ciphertexts = tuple(decode_ciphertexts(small.tenant.parameters, query.ciphertexts))
+    subject = Subject(
+        "query",
+        "m",
+        model.version,
+        model.hash(small.tenant),
+        model.records,
+        1,
+        "c",
+        query.query_id,
+        0,
+        0,
+        len(rows),
+    )
+    queried = QueryShape(shape, len(rows))
+    mu = Session(small.tenant, "mu", small.master.seed, subject, queried.plan)
+    su = Session(small.tenant, "su", small.secondary.seed, subject, queried.plan)
+    key = small.client_key.public
+    t2s = tuple(c.t2 for c in ciphertexts)
+    sealed = run_linked(
+        query_master(mu, small.master, queried, ciphertexts, mu_table, key),
+        mu,
+        query_secondary(su, small.secondary, queried, t2s, su_table, key),
+        su,
+    )
+    answer = Answer(
+        query.query_id, len(rows), model.version, "", encode_ciphertexts(small.tenant.parameters, sealed)
+    )
+    return list(read_answer(small.tenant, small.client_key, query, answer))
+
+
+@pytest.fixture(scope="module")
+def small() -> SmallTenant:
+    return small_tenant()
+
+
+def test_table_and_answers_equal_the_twin(small: SmallTenant) -> None:
+    records = [random_records(small, size, seed) for seed, size in enumerate((30, 7, 1))]
+    chunks = [count_table(small.tenant.schema, part) for part in records]
+    model = train(small, chunks)
+    tables = refresh(small, model)
+    shape, mu, su = tables
+    twin = twin_of(small, shape, chunks)
+    expected = twin.log_table()
+    assert (signed_words(mu.entries, su.entries, shape.score_width) == expected.entries).all()
+    whole = log2_fixed(256 * twin.records)
+    assert (signed_words(mu.priors, su.priors, shape.score_width) - whole == expected.priors).all()
+    asked = random_records(small, 9, 99)
+    labels = ask(small, model, encode_bits(small.tenant.schema, asked), tables)
+    assert labels == twin.predict(asked.indices).tolist()
+
+
+def test_rows_that_are_not_one_hot_get_the_label_invalid(small: SmallTenant) -> None:
+    chunks = [count_table(small.tenant.schema, random_records(small, 30, 1))]
+    model = train(small, chunks)
+    tables = refresh(small, model)
+    rows = encode_bits(small.tenant.schema, random_records(small, 4, 2)).copy()
+    rows[1, :3] = (1, 1, 0)
+    rows[2, :3] = 0
+    labels = ask(small, model, rows, tables)
+    assert [label == 3 for label in labels] == [False, True, True, False]
