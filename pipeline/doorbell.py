@@ -54,9 +54,10 @@ class Doorbell:
         self._loop.add_reader(bell, self._receive, bell, heard)
 
     def ring(self, places: Iterable[bytes]) -> None:
-        """Tell all listening processes, this one included, where something new is; never blocks."""
+        """Tell all other listening handles where something new is; never blocks."""
+        own = self._own.name if self._own is not None else None
         try:
-            names = [name for name in os.listdir(self._directory) if name.endswith(".sock")]
+            names = [n for n in os.listdir(self._directory) if n.endswith(".sock") and n != own]
         except OSError:
             return
         places = list(places)

@@ -54,7 +54,14 @@ class _Pending:
 class _Writer:
     """The thread that appends to one topic."""
 
-    def __init__(self, directory: Path, topic: str, ring: Callable[[set[bytes]], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        topic: str,
+        ring: Callable[[set[bytes]], None],
+        wake: Callable[[set[bytes]], None],
+    ) -> None:
+        self._wake = wake
         self._directory = directory
         self._topic = topic
         self._ring = ring
@@ -88,8 +95,10 @@ class _Writer:
                     # The file may be replaced meanwhile; the next append opens it afresh.
                     file.close()
                     file = None
-            _settle(batch, outcomes)
-            self._ring({_place(at.topic, at.partition) for at in outcomes if isinstance(at, Position)})
+            places = {_place(at.topic, at.partition) for at in outcomes if isinstance(at, Position)}
+            # Others first: they have the longer way.
+            self._ring(places)
+            _settle(batch, outcomes, self._wake, places)
         if file is not None:
             file.close()
 
@@ -151,13 +160,14 @@ class EmbeddedLog:
         # Nothing is awaited before the message is in its queue: that keeps the order of calls.
         writer = self._writers.get(topic)
         if writer is None:
-            writer = self._writers[topic] = _Writer(self._directory, topic, self._doorbell.ring)
+            writer = _Writer(self._directory, topic, self._doorbell.ring, self._wake)
+            self._writers[topic] = writer
         loop = asyncio.get_running_loop()
         position: asyncio.Future[Position] = loop.create_future()
         writer.put(_Pending(NewMessage(partition, key, pack_headers(headers), value), position, loop))
         return await position
 
-    async def read(  # noqa: PLR0917 - where to read, then how much
+    async def read(
         self,
         topic: str,
         partition: int,
@@ -307,8 +317,13 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         return
 
 
-def _settle(batch: list[_Pending], outcomes: Sequence[Position | PipelineError]) -> None:
-    """Tell the waiting callers, in one visit to their loop."""
+def _settle(
+    batch: list[_Pending],
+    outcomes: Sequence[Position | PipelineError],
+    wake: Callable[[set[bytes]], None],
+    places: set[bytes],
+) -> None:
+    """Tell the waiting callers and this handle's waiting reads, in one visit to their loop."""
 
     def settle() -> None:
         for pending, outcome in zip(batch, outcomes, strict=True):
@@ -318,6 +333,7 @@ def _settle(batch: list[_Pending], outcomes: Sequence[Position | PipelineError])
                 pending.position.set_result(outcome)
             else:
                 pending.position.set_exception(outcome)
+        wake(places)
 
     try:
         batch[0].loop.call_soon_threadsafe(settle)

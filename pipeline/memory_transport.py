@@ -117,7 +117,7 @@ class MemoryTransport:
         await asyncio.sleep(0)
         return position
 
-    async def read(  # noqa: PLR0917 - where to read, then how much
+    async def read(
         self,
         topic: str,
         partition: int,

@@ -106,7 +106,7 @@ class Transport(Protocol):
         """
         ...
 
-    async def read(  # noqa: PLR0917 - where to read, then how much
+    async def read(
         self,
         topic: str,
         partition: int,

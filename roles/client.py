@@ -76,6 +76,8 @@ def read_answer(tenant: Tenant, key: WeakPrivateKey, query: Query, answer: Answe
         One short power per ciphertext of 175 labels.
     """
     if answer.reason:
+        if answer.reason not in set(ReasonCode):
+            raise RemoteProtocolError("the units refused the query for a reason unknown to this version")
         raise Refusal(ReasonCode(answer.reason), "the units refused the query")
     layout = tenant.label_layout(query.rows)
     sealed = decode_ciphertexts(tenant.parameters, answer.ciphertexts)

@@ -137,9 +137,7 @@ class MasterUnit:
             raise Refusal(ReasonCode.WRONG_SCHEMA)
         if not 1 <= query.rows <= limits.max_query_rows:
             raise Refusal(ReasonCode.TOO_MANY_ROWS)
-        known = self.queries.get((arrival.sender, query.query_id))
-        if known is not None:
-            raise Refusal(ReasonCode.DUPLICATE if known == arrival.message_hash else ReasonCode.EQUIVOCATION)
+        self._refuse_repeated_query(arrival, query)
         layout = self.tenant.query_layout(query.rows)
         ciphertexts = self._foreign(query.ciphertexts, layout.ciphertexts)
         context = statement_context(
@@ -155,6 +153,11 @@ class MasterUnit:
         if known is not None:
             same = known.message_hash == arrival.message_hash
             raise Refusal(ReasonCode.DUPLICATE if same else ReasonCode.EQUIVOCATION)
+
+    def _refuse_repeated_query(self, arrival: Arrival, query: Query) -> None:
+        known = self.queries.get((arrival.sender, query.query_id))
+        if known is not None:
+            raise Refusal(ReasonCode.DUPLICATE if known == arrival.message_hash else ReasonCode.EQUIVOCATION)
 
     def _foreign(self, data: bytes, expected: int) -> tuple[Ciphertext, ...]:
         parameters = self.tenant.parameters
@@ -196,7 +199,7 @@ class MasterUnit:
             self._refuse_repeated(arrival)
             total = self.model.records + screened.records
             if total > self.tenant.configuration.limits.max_total_records:
-                raise Refusal(ReasonCode.LAYOUT_OVERFLOW)
+                return self.decide_reject(arrival, ReasonCode.LAYOUT_OVERFLOW)
             self.model.layout.plus(self.tenant.counts_layout(screened.records))
         except LayoutError:
             return self.decide_reject(arrival, ReasonCode.LAYOUT_OVERFLOW)
@@ -223,7 +226,14 @@ class MasterUnit:
         )
 
     def decide_query(self, screened: ScreenedQuery) -> JournalEntry:
-        """Return the entry that accepts a query and fixes the version that answers it."""
+        """Return the entry that accepts a query and fixes the version that answers it, or rejects it.
+
+        Another message of the same batch may have brought its query id first.
+        """
+        try:
+            self._refuse_repeated_query(screened.arrival, screened.query)
+        except Refusal as refusal:
+            return self.decide_reject(screened.arrival, refusal.reason)
         return self._entry(
             EntryKind.QUERY,
             screened.arrival,
@@ -334,11 +344,14 @@ class MasterUnit:
 
 
 def refresh_subject(tenant: Tenant, model: ModelState) -> Subject:
-    """Return the subject of the session that turns a model's counts into shared logarithms."""
+    """Return the subject of the session that turns a model's counts into shared logarithms.
+
+    Without the version: equal counts have one session and one table (§5).
+    """
     return Subject(
         "refresh",
         model.spec.model_id,
-        model.version,
+        0,
         model.hash(tenant),
         model.records,
         len(model.records_of),

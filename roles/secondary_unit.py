@@ -20,13 +20,14 @@ from roles.classifiers.naive_bayes_table import (
     TableShape,
     check_refresh_subject,
     refresh_secondary,
+    refresh_subject_of,
     table_shape,
     table_share_secondary,
 )
 from roles.plan import Plan, PlanViolationError
 from roles.refusal import Refusal, refusal_reason
 from roles.session import SecondaryProgram, Session, session_name
-from roles.tenant import Tenant
+from roles.tenant import Tenant, UnknownModelError
 from roles.unit_secrets import UnitSecrets
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
@@ -86,12 +87,12 @@ class SecondaryUnit:
         request_hash = hashlib.sha256(body).digest()
         try:
             return self._answer(request, request_hash, query)
-        except (CryptoError, RemoteProtocolError) as error:
+        except (CryptoError, RemoteProtocolError, UnknownModelError) as error:
             return Reply(request.session, request.step, request_hash, refusal_reason(error), ())
 
-    def knows(self, session: bytes) -> bool:
-        """Return whether the session is in progress or was finished lately in this process."""
-        return session in self._open or session in self._finished
+    def is_open(self, session: bytes) -> bool:
+        """Return whether the session has steps to come."""
+        return session in self._open
 
     def _answer(self, request: Request, request_hash: bytes, query: Query | None) -> Reply:
         if request.session != session_name(self.tenant, request.subject):
@@ -155,6 +156,8 @@ class SecondaryUnit:
                 session = self._session(subject, base_plan(self.tenant))
                 return session, base_secondary(session, self.delta, self.pool)
             case "refresh":
+                if subject != refresh_subject_of(subject):
+                    raise PlanViolationError("a refresh is about a model's counts alone")
                 shape = self._table_shape(subject)
                 session = self._session(subject, shape.plan)
                 return session, refresh_secondary(session, self._secrets(), shape, self.pool)
@@ -180,7 +183,7 @@ class SecondaryUnit:
         t2s = tuple(c.t2 for c in decode_ciphertexts(self.tenant.parameters, query.ciphertexts))
         if len(t2s) != shape.layout.ciphertexts:
             raise PlanViolationError("the query has another number of ciphertexts")
-        share = table_share_secondary(secrets, table, subject.model_hash)
+        share = table_share_secondary(secrets, table, subject)
         return session, query_secondary(session, secrets, shape, t2s, share, client_key, self.pool)
 
     def _table_shape(self, subject: Subject) -> TableShape:

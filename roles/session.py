@@ -132,14 +132,16 @@ class Session:
         )
 
 
-def model_coins(seed: bytes, tenant: Tenant, plan: Plan, model_hash: bytes) -> Coins:
+def model_coins(seed: bytes, tenant: Tenant, plan: Plan, refresh: Subject) -> Coins:
     """Return SU's coins for its share of a naive-Bayes table: the one coin without a transcript.
 
-    The table is a function of exactly the model, the circuit and the plan, so that the same
-    share in any session hides the same value (§5).
+    Security:
+        Bound to the name of the refresh session, which fixes MU's masks as well, and not to the
+        model alone: for a slot that a hostile owner made odd the table also depends on the mask's
+        carry, and two refreshes of one model under one share would show MU that entry (§5).
     """
     label = (PROTOCOL_VERSION, plan.digest, "su", "table share", tenant.name, tenant.digest, tenant.key_epoch)
-    return Coins.from_seed(seed, label, model_hash)
+    return Coins.from_seed(seed, label, session_name(tenant, refresh))
 
 
 def array_bytes(*arrays: npt.NDArray[np.generic]) -> bytes:

@@ -142,6 +142,11 @@ class Tenant:
         )
 
 
+def configuration_digest(configuration: Configuration) -> bytes:
+    """Return the hash that settings pin and coins are labelled with, 32 bytes."""
+    return digest("privml/configuration/1", encode(configuration))
+
+
 def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant:
     """Check a configuration and turn it into objects.
 
@@ -181,7 +186,7 @@ def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant
     }
     return Tenant(
         configuration=configuration,
-        digest=digest("privml/configuration/1", encode(configuration)),
+        digest=configuration_digest(configuration),
         parameters=parameters,
         unit_keys=unit_keys,
         service_key=joint_key(unit_keys["mu"], unit_keys["su"]),

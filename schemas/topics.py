@@ -101,7 +101,7 @@ EVERYBODY = frozenset(Role)
 UNITS = frozenset({Role.MU, Role.SU})
 
 
-def _topic(  # noqa: PLR0917 - the columns of the table below
+def _topic(
     name: TopicName,
     key: TopicKey,
     writers: set[Role] | frozenset[Role],

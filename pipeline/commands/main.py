@@ -7,8 +7,14 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.authority import app as authority_app
+from pipeline.commands.client import app as client_app
+from pipeline.commands.client import predict
 from pipeline.commands.errors import errors
 from pipeline.commands.output import Output, command_errors
+from pipeline.commands.owner import app as owner_app
+from pipeline.commands.schema import app as schema_app
+from pipeline.commands.units import mu_app, su_app
 from schemas.reasons import ExitCode
 
 app = typer.Typer(
@@ -43,6 +49,13 @@ def privml(
         raise typer.BadParameter("--json follows the name of the command")
 
 
+app.add_typer(schema_app, name="schema")
+app.add_typer(authority_app, name="authority")
+app.add_typer(mu_app, name="mu")
+app.add_typer(su_app, name="su")
+app.add_typer(owner_app, name="owner")
+app.add_typer(client_app, name="client")
+app.command()(predict)
 app.command()(errors)
 
 

@@ -186,7 +186,7 @@ def refresh_secondary(
     t2s = _components(t2_bytes, parameters.component_bytes, parameters.n_squared)
     digits = open_masked(parameters, shape.layout, masked, t2s, secrets.theta, pool)
     rows = chosen_rows(secrets, transfer, circuit.choice_count(count))
-    mask = _mask_words(secrets, shape, session.subject.model_hash)
+    mask = _mask_words(secrets, shape, session.subject)
     own = {
         "digits_su": shape.digits(digits),
         "mask": np.ascontiguousarray(bits_of_words(mask, shape.score_width).T),
@@ -194,12 +194,38 @@ def refresh_secondary(
     yield garble_reply(session, circuit, count, rows, own, secrets.sender.delta)
 
 
-def table_share_secondary(secrets: UnitSecrets, shape: TableShape, model_hash: bytes) -> TableShare:
-    """Return SU's share of a model's table: coins of the model, the circuit and the plan alone.
+def table_share_secondary(secrets: UnitSecrets, shape: TableShape, subject: Subject) -> TableShare:
+    """Return SU's share of a model's table: coins of the refresh session's name, circuit and plan.
 
     No process of SU needs to have seen the refresh: each recomputes the same words.
+
+    Args:
+        secrets: SU's.
+        shape: Of the table.
+        subject: Of the refresh, or of a query that the refreshed model answers.
     """
-    return shape.table(_mask_words(secrets, shape, model_hash))
+    return shape.table(_mask_words(secrets, shape, subject))
+
+
+def refresh_subject_of(subject: Subject) -> Subject:
+    """Return the subject of the refresh of the model that a session is about.
+
+    It names the counts (hash, records, owners) and not the version: the same counts again, after
+    a chunk came and went, have the same session, masks, shares and table.
+    """
+    return Subject(
+        "refresh",
+        subject.model_id,
+        0,
+        subject.model_hash,
+        subject.records,
+        subject.owners,
+        "",
+        b"",
+        0,
+        0,
+        0,
+    )
 
 
 def check_refresh_subject(tenant: Tenant, subject: Subject) -> None:
@@ -215,8 +241,8 @@ def check_refresh_subject(tenant: Tenant, subject: Subject) -> None:
         raise PlanViolationError("the model holds records of too few owners to answer")
 
 
-def _mask_words(secrets: UnitSecrets, shape: TableShape, model_hash: bytes) -> npt.NDArray[np.uint64]:
-    coins = model_coins(secrets.seed, shape.tenant, shape.plan, model_hash)
+def _mask_words(secrets: UnitSecrets, shape: TableShape, subject: Subject) -> npt.NDArray[np.uint64]:
+    coins = model_coins(secrets.seed, shape.tenant, shape.plan, refresh_subject_of(subject))
     words = coins.words(len(shape.entries), np.uint64)
     return words & np.uint64((1 << shape.score_width) - 1)
 

@@ -1,10 +1,10 @@
 """The commands that need no deployment."""
 
-import json
 import subprocess
 import sys
 
 import pytest
+from command_output import read_object
 
 from pipeline.commands.main import main
 from schemas.reasons import ExitCode, ReasonCode
@@ -14,12 +14,12 @@ def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr() == ("privml 0.1.0\n", "")
     assert main(["--version", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"schema": "privml.version/1", "version": "0.1.0"}
+    assert read_object(capsys.readouterr().out) == {"schema": "privml.version/1", "version": "0.1.0"}
 
 
 def test_errors_lists_every_reason_code_with_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["errors", "--json"]) == 0
-    listed = json.loads(capsys.readouterr().out)
+    listed = read_object(capsys.readouterr().out)
     assert listed["schema"] == "privml.errors/1"
     assert {row["code"]: row["exit_code"] for row in listed["codes"]} == {
         code.value: code.exit_code.value for code in ReasonCode
@@ -40,7 +40,12 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == ExitCode.USAGE
-    assert "[usage]" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "[usage]" in shown.err
+    if "--json" in arguments:
+        assert read_object(shown.out)["code"] == "usage"
+    else:
+        assert shown.out == ""
 
 
 def test_no_command_shows_the_help_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:

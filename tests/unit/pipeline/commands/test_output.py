@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from command_output import read_object
 
 from crypto.errors import NotOpenableError, PrivMLError
 from pipeline.commands.output import (
@@ -87,7 +88,7 @@ def test_without_json_the_document_is_on_stdout(capsys: pytest.CaptureFixture[st
 def test_an_error_with_a_place_is_told_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(RowError(), as_json=True) == ExitCode.BAD_INPUT
     shown = capsys.readouterr()
-    assert json.loads(shown.out) == {
+    assert read_object(shown.out) == {
         "schema": "privml.error/1",
         "code": "unknown_category",
         "message": "colour has no category 'mauve'",
@@ -106,7 +107,7 @@ def test_what_is_unknown_is_null_and_the_hint_falls_back_to_the_code(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(NotOpenableError(), as_json=True) == ReasonCode.NOT_OPENABLE.exit_code
-    shown = json.loads(capsys.readouterr().out)
+    shown = read_object(capsys.readouterr().out)
     assert shown["message"] == ReasonCode.NOT_OPENABLE.meaning
     assert shown["hint"] == ReasonCode.NOT_OPENABLE.hint
     assert (shown["file"], shown["line"], shown["column"]) == (None, None, None)
@@ -146,7 +147,7 @@ def test_a_foreign_message_is_never_shown(debug: bool, capsys: pytest.CaptureFix
     shown = capsys.readouterr()
     assert "canary" not in shown.out + shown.err
     assert "unexpected ValueError" in shown.err
-    assert json.loads(shown.out)["code"] == "internal_error"
+    assert read_object(shown.out)["code"] == "internal_error"
     assert ("test_output.py" in shown.err) == debug
 
 
@@ -231,5 +232,5 @@ def test_a_reader_that_leaves_early_is_no_bug() -> None:
 def test_usage_errors_are_objects_too() -> None:
     ended = privml("errors", "--jsno", "--json")
     assert ended.returncode == ExitCode.USAGE
-    assert json.loads(ended.stdout)["code"] == "usage"
+    assert read_object(ended.stdout)["code"] == "usage"
     assert ended.stderr.startswith("privml: No such option")

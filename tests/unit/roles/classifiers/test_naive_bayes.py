@@ -59,7 +59,7 @@ def refresh(small: SmallTenant, model: ModelState) -> tuple[TableShape, TableSha
     share = run_linked(
         refresh_master(mu, small.master, shape, model), mu, refresh_secondary(su, small.secondary, shape), su
     )
-    return shape, share, table_share_secondary(small.secondary, shape, subject.model_hash)
+    return shape, share, table_share_secondary(small.secondary, shape, subject)
 
 
 def signed_words(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.int64]:

@@ -1,0 +1,134 @@
+"""The client as a process: rows become encrypted queries, sealed answers become labels."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from crypto.coins import Coins
+from crypto.dtpkc import WeakPrivateKey
+from crypto.errors import SchemaError
+from pipeline.errors import PipelineError
+from pipeline.mailbox import Inbox, Publisher, sequence_of
+from pipeline.meter import Meter
+from pipeline.transport import Transport
+from roles.arrival import Arrival
+from roles.client import make_query, read_answer
+from roles.tenant import Tenant
+from schemas.codec import decode, encode
+from schemas.queries import Answer, Query
+from schemas.reasons import ReasonCode
+from schemas.topics import TopicName, topic_name
+
+
+class NoAnswerError(PipelineError):
+    """The units gave no answer in time; says which one is silent, as far as can be seen."""
+
+    code = ReasonCode.TIMEOUT
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The labels of one query.
+
+    Attributes:
+        query_id: The query's id.
+        labels: One index per row; C stands for a row that was no one-hot encoding.
+        model_version: Version of the model that answered.
+        seconds: From publishing the query to reading the answer.
+        query_bytes: Size of the query on its topic.
+        answer_bytes: Size of the answer's body.
+    """
+
+    query_id: bytes
+    labels: Sequence[int] = field(repr=False)
+    model_version: int
+    seconds: float
+    query_bytes: int
+    answer_bytes: int
+
+
+class ClientService:
+    """One client's questions, one at a time."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        tenant: Tenant,
+        key: WeakPrivateKey,
+        publisher: Publisher,
+        meter: Meter,
+        pool: ThreadPoolExecutor | None = None,
+    ) -> None:
+        self._transport = transport
+        self._tenant = tenant
+        self._key = key
+        self._publisher = publisher
+        self._meter = meter
+        self._pool = pool
+        self._inbox: Inbox | None = None
+
+    async def open(self) -> None:
+        """Note where the answers end: answers to come are read from there."""
+        topic = topic_name(self._tenant.name, TopicName.ANSWERS)
+        offset = await self._transport.end_offset(topic, 0)
+        self._inbox = Inbox(
+            self._transport, self._tenant, TopicName.ANSWERS, offset=offset, meter=self._meter
+        )
+
+    async def ask(self, model_id: str, bits: npt.NDArray[np.uint8], timeout_seconds: float) -> Answered:
+        """Ask for the labels of some rows and wait for the answer.
+
+        Args:
+            model_id: Whom to ask.
+            bits: One-hot rows, shape (n, F), n at most the tenant's limit per query.
+            timeout_seconds: How long to wait.
+
+        Raises:
+            NoAnswerError: Nothing came in time.
+            Refusal: The units refused the query.
+        """
+        with self._meter.activity("encrypt"):
+            query, wires = await asyncio.to_thread(self._seal, model_id, bits)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await self._publisher.append(TopicName.QUERIES, wires, key=self._publisher.sender.encode())
+        answer, size = await self._wait(query, started + timeout_seconds)
+        seconds = loop.time() - started
+        with self._meter.activity("open"):
+            labels = await asyncio.to_thread(read_answer, self._tenant, self._key, query, answer)
+        return Answered(query.query_id, labels, answer.model_version, seconds, sum(map(len, wires)), size)
+
+    def _seal(self, model_id: str, bits: npt.NDArray[np.uint8]) -> tuple[Query, list[bytes]]:
+        query = make_query(self._tenant, self._publisher.sender, model_id, bits, Coins.fresh(), self._pool)
+        body = encode(query)
+        return query, self._publisher.seal(TopicName.QUERIES, "query", sequence_of(body), body)
+
+    async def _wait(self, query: Query, deadline: float) -> tuple[Answer, int]:
+        if self._inbox is None:
+            raise RuntimeError("open the client first")
+        loop = asyncio.get_running_loop()
+        while (remaining := deadline - loop.time()) > 0:
+            for arrival in await self._inbox.receive(min(remaining, 5.0)):
+                if isinstance(arrival, Arrival):
+                    try:
+                        answer = decode(Answer, arrival.body)
+                    except SchemaError:
+                        continue
+                    if answer.query_id == query.query_id:
+                        return answer, len(arrival.body)
+        raise await self._silence()
+
+    async def _silence(self) -> NoAnswerError:
+        """Say which unit seems silent: MU journals a query, SU replies to MU's requests."""
+        counts = {info.topic: info.messages for info in await self._transport.topics()}
+        requests = counts.get(topic_name(self._tenant.name, TopicName.ROUND_REQUESTS), 0)
+        replies = counts.get(topic_name(self._tenant.name, TopicName.ROUND_REPLIES), 0)
+        silent = "su" if requests > replies else "mu"
+        return NoAnswerError(
+            f"no answer in time: {silent.upper()} is silent",
+            hint=f"check that `privml {silent}` is running; the query is on its topic and will be answered",
+        )

@@ -1,0 +1,137 @@
+"""`privml authority`: set a tenant up."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.output import JsonOption, Output, progress
+from schemas.topics import Role
+
+app = typer.Typer(no_args_is_help=True, help="Set a tenant up: parameters, keys, signed configuration.")
+
+
+@app.command()
+def parameters(
+    dir: Annotated[Path, typer.Option("--dir", help="Folder of the tenant.")],
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")] = "demo",
+    profile: Annotated[str, typer.Option(help="Sizes: legacy, standard, …")] = "standard",
+    json: JsonOption = False,
+) -> None:
+    """Draw the tenant's modulus and generator, and forget the primes (the dealer).
+
+    Only needed where the units make their keys on hosts of their own; `init` does it otherwise.
+    """
+    output = Output(json)
+    path = _parameters(dir, tenant, profile)
+    output.say(f"public parameters are in {path}; hand it to `privml mu keygen` and `privml su keygen`")
+    output.result("parameters", {"file": str(path), "profile": profile})
+
+
+@app.command()
+def init(
+    dir: Annotated[Path, typer.Option("--dir", help="Folder for settings, keys and state.")],
+    schema: Annotated[Path, typer.Option(help="Data schema, as `privml schema infer` writes it.")],
+    passphrase_file: Annotated[Path, typer.Option(help="File whose first line seals the keystores.")],
+    owner: Annotated[list[str], typer.Option(help="Name of a data owner; repeat for more.")],
+    client: Annotated[list[str], typer.Option(help="Name of a client; repeat for more.")],
+    tenant: Annotated[str, typer.Option(help="Name of the tenant.")] = "demo",
+    transport: Annotated[
+        str | None, typer.Option(help="Where the topics go. [default: log:DIR/topics]", show_default=False)
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="standard (3072 bits), legacy (2048); toy (512) only with --insecure.")
+    ] = "standard",
+    classifier: Annotated[str, typer.Option(help="nb (naive Bayes).")] = "nb",
+    alpha: Annotated[float, typer.Option(help="Laplace smoothing, a multiple of 1/256.")] = 1.0,
+    min_owners: Annotated[int, typer.Option(min=1, help="Owners a model needs before it answers.")] = 2,
+    min_records: Annotated[int, typer.Option(min=1, help="Records a model needs before it answers.")] = 500,
+    min_new_records: Annotated[
+        int, typer.Option(min=0, help="New records before another state of the model answers.")
+    ] = 0,
+    max_records: Annotated[
+        int, typer.Option(min=1, help="Most records in a model; fixes the width of scores.")
+    ] = 1 << 24,
+    max_chunk_records: Annotated[int, typer.Option(min=1, help="Most records in a chunk.")] = 1 << 20,
+    max_query_rows: Annotated[int, typer.Option(min=1, max=1000, help="Most rows in a query message.")] = 100,
+    unit_key: Annotated[
+        list[Path] | None,
+        typer.Option(help="Public key file of a unit that made its keys on its own host; repeat for both."),
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Allow profiles below the standard.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make a tenant on this host: parameters, everybody's keys, signed configuration, topics.
+
+    Every party draws its keys in a process of its own and writes its own keystore; this command
+    reads public files only. The primes are forgotten as soon as the parameters are made.
+    """
+    from pipeline.schema_files import read_schema  # noqa: PLC0415
+    from pipeline.set_up import (  # noqa: PLC0415 - commands import what they need when they run
+        PARAMETERS_FILE,
+        TenantPlan,
+        known_profile,
+        make_tenant,
+        read_public_key,
+        spawn_parties,
+    )
+    from schemas.configuration import Limits  # noqa: PLC0415
+
+    output = Output(json)
+    if classifier != "nb":
+        raise typer.BadParameter("this version knows one classifier: nb", param_hint="--classifier")
+    if known_profile(profile).insecure and not insecure:
+        raise typer.BadParameter(
+            f"profile '{profile}' is not secure; add --insecure for trials", param_hint="--profile"
+        )
+    if alpha * 256 != round(alpha * 256) or not 0 < alpha < 256:
+        raise typer.BadParameter("a positive multiple of 1/256 below 256", param_hint="--alpha")
+    names = [*owner, *client]
+    if len(set(names)) != len(names) or set(names) & {"mu", "su", "authority"}:
+        raise typer.BadParameter("every party needs a name of its own", param_hint="--owner / --client")
+    limits = Limits(max_chunk_records, max_records, max_query_rows, min_records, min_owners, min_new_records)
+    plan = TenantPlan(
+        dir,
+        tenant,
+        transport or f"log:{dir / 'topics'}",
+        profile,
+        insecure,
+        read_schema(schema),
+        tuple(owner),
+        tuple(client),
+        limits,
+        round(alpha * 256),
+    )
+    if not (dir / PARAMETERS_FILE).exists():
+        _parameters(dir, tenant, profile)
+    units = [read_public_key(path) for path in unit_key or []]
+    known = {key.party.role for key in units}
+    missing = [(role.value, role.value) for role in (Role.MU, Role.SU) if role.value not in known]
+    missing += [(Role.OWNER.value, name) for name in owner] + [(Role.CLIENT.value, name) for name in client]
+    output.say(f"drawing keys of {len(missing)} parties, each in its own process")
+    keys = [*units, *spawn_parties(plan, passphrase_file, missing)]
+    settings = make_tenant(plan, keys, passphrase_file)
+    output.say(f"tenant '{tenant}' is ready: start `privml mu` and `privml su` with --config {settings.path}")
+    output.result(
+        "init",
+        {
+            "tenant": tenant,
+            "config": str(settings.path),
+            "profile": profile,
+            "configuration_sha256": settings.configuration.hex(),
+            "parties": [{"name": key.party.name, "role": key.party.role} for key in keys],
+        },
+    )
+
+
+def _parameters(folder: Path, tenant: str, profile: str) -> Path:
+    from pipeline.set_up import make_parameters  # noqa: PLC0415
+
+    with progress() as bar:
+        task = bar.add_task("searching for two safe primes", total=None)
+        return make_parameters(
+            folder,
+            tenant,
+            profile,
+            lambda tested, expected: bar.update(task, completed=tested, total=max(expected, tested)),
+        )

@@ -1,0 +1,35 @@
+"""`keygen` of every role: a party draws its own keys, and nobody else sees them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.output import JsonOption, Output
+from schemas.topics import Role
+
+
+def add_keygen(app: typer.Typer, role: Role) -> None:
+    """Add the command to a role's group."""
+
+    def keygen(
+        parameters: Annotated[Path, typer.Option(help="The tenant's public parameters.")],
+        keystore: Annotated[Path, typer.Option(help="Where the secrets go; must not exist.")],
+        public: Annotated[Path, typer.Option(help="Where the public key goes, for the authority.")],
+        passphrase_file: Annotated[Path, typer.Option(help="File whose first line is the passphrase.")],
+        name: Annotated[str | None, typer.Option(help="The party's name. [default: its role]")] = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Draw this party's keys: secrets into its keystore, the public part into a file."""
+        from pipeline.passphrase import Passphrase  # noqa: PLC0415 - commands import what they need
+        from pipeline.set_up import make_party  # noqa: PLC0415
+
+        party_name = name or role.value
+        make_party(
+            parameters, role.value, party_name, keystore, public, Passphrase.from_file(passphrase_file)
+        )
+        output = Output(json)
+        output.say(f"keys of {role.value} '{party_name}' are in {keystore}")
+        output.result("keygen", {"role": role.value, "name": party_name, "public": str(public)})
+
+    app.command("keygen")(keygen)

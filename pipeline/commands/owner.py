@@ -1,0 +1,191 @@
+"""`privml owner`: publish encrypted chunks, take one out again, make keys."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.commands.keygen import add_keygen
+from pipeline.commands.options import (
+    ConfigOption,
+    KeystoreOption,
+    PassphraseFdOption,
+    PassphraseFileOption,
+    TransportOption,
+)
+from pipeline.commands.output import JsonOption, Output, progress
+from schemas.topics import Role
+
+if TYPE_CHECKING:
+    from pipeline.owner_service import OwnerService
+    from pipeline.settings import Settings
+    from roles.tenant import Tenant
+    from schemas.journal import Receipt
+
+app = typer.Typer(no_args_is_help=True, help="A data owner: publish encrypted chunks.")
+add_keygen(app, Role.OWNER)
+
+OwnerOption = Annotated[str, typer.Option("--owner", help="Name of the owner in the configuration.")]
+TimeoutOption = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for a further receipt.")]
+
+
+@app.command()
+def publish(
+    file: Annotated[Path, typer.Argument(help="CSV file with the schema's columns and the label.")],
+    owner: OwnerOption,
+    chunk_size: Annotated[int, typer.Option(min=1, help="Records per chunk.")] = 500,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for MU's receipt of every chunk.")] = False,
+    timeout: TimeoutOption = 60.0,
+    config: ConfigOption = None,
+    keystore: KeystoreOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    passphrase_fd: PassphraseFdOption = None,
+    transport: TransportOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Encrypt a CSV file in chunks and publish them.
+
+    The whole file is checked before the first chunk leaves. Public are the number of records per
+    chunk and when they come; their content is not.
+    """
+    from pipeline.csv_input import check_training_file, read_training_file  # noqa: PLC0415
+
+    async def work(service: "OwnerService", tenant: "Tenant") -> dict[str, Any]:
+        records = await asyncio.to_thread(check_training_file, file, tenant.schema)
+        start = await service.receipts_end()
+        sent = []
+        with progress() as bar:
+            task = bar.add_task("encrypting and publishing", total=records)
+            async for chunk in service.publish(read_training_file(file, tenant.schema, chunk_size)):
+                sent.append(chunk)
+                bar.advance(task, chunk.records)
+            receipts: dict[bytes, Receipt] = {}
+            if wait:
+                task = bar.add_task("waiting for receipts", total=len(sent))
+                wanted = {chunk.chunk_id for chunk in sent}
+                async for chunk_id, receipt in service.receipts(wanted, start, timeout):
+                    receipts[chunk_id] = receipt
+                    bar.advance(task)
+        return {
+            "records": records,
+            "bytes": sum(chunk.bytes for chunk in sent),
+            "rejected": sum(bool(receipt.reason) for receipt in receipts.values()) if wait else None,
+            "chunks": [
+                {
+                    "chunk_id": chunk.chunk_id.hex(),
+                    "owner_sequence": chunk.sequence,
+                    "records": chunk.records,
+                    "receipt": _receipt(receipts.get(chunk.chunk_id)),
+                }
+                for chunk in sent
+            ],
+        }
+
+    result = _as_owner(
+        "publish", work, owner, config, keystore, passphrase_file, passphrase_fd, transport, json=json
+    )
+    output = Output(json)
+    for chunk in result["chunks"]:
+        receipt = chunk["receipt"]
+        state = (
+            "" if receipt is None else f"  {receipt['reason'] or 'accepted'} at {receipt['journal_sequence']}"
+        )
+        output.document(f"{chunk['chunk_id']}  {chunk['records']} records{state}")
+    if result["rejected"]:
+        raise typer.Exit(_refused_exit())
+
+
+@app.command()
+def withdraw(
+    chunk_id: Annotated[str, typer.Argument(help="Chunk id, as `publish` printed it.")],
+    owner: OwnerOption,
+    timeout: TimeoutOption = 60.0,
+    config: ConfigOption = None,
+    keystore: KeystoreOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    passphrase_fd: PassphraseFdOption = None,
+    transport: TransportOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Take one of this owner's accepted chunks out of the model, exactly."""
+
+    async def work(service: "OwnerService", _: "Tenant") -> dict[str, Any]:
+        start = await service.receipts_end()
+        sent = await service.withdraw(service.sequence_of_chunk(chunk_id))
+        async for _chunk, receipt in service.receipts({sent.chunk_id}, start, timeout):
+            return {"chunk_id": chunk_id, "withdrawal_id": sent.chunk_id.hex(), "receipt": _receipt(receipt)}
+        raise AssertionError("receipts() yields or raises")
+
+    result = _as_owner(
+        "withdraw", work, owner, config, keystore, passphrase_file, passphrase_fd, transport, json=json
+    )
+    reason = result["receipt"]["reason"]
+    Output(json).document(f"{chunk_id}  {reason or 'withdrawn'}")
+    if reason:
+        raise typer.Exit(_refused_exit())
+
+
+def _receipt(receipt: "Receipt | None") -> dict[str, Any] | None:
+    if receipt is None:
+        return None
+    return {
+        "reason": receipt.reason or None,
+        "journal_sequence": receipt.journal_sequence,
+        "journal_head": receipt.journal_head.hex(),
+    }
+
+
+def _refused_exit() -> int:
+    from schemas.reasons import ExitCode  # noqa: PLC0415
+
+    return int(ExitCode.REFUSED)
+
+
+def _as_owner(
+    kind: str,
+    work: Any,
+    owner: str,
+    config: Path | None,
+    keystore: Path | None,
+    passphrase_file: Path | None,
+    passphrase_fd: int | None,
+    transport_url: str | None,
+    *,
+    json: bool,
+) -> dict[str, Any]:
+    from dataclasses import replace  # noqa: PLC0415
+
+    from crypto.plaintext_proof import table_bits  # noqa: PLC0415
+    from pipeline.meter import Meter  # noqa: PLC0415
+    from pipeline.owner_service import Outbox, OwnerService  # noqa: PLC0415
+    from pipeline.parties import fetch_tenant, open_identity  # noqa: PLC0415
+    from pipeline.settings import load_settings, settings_path  # noqa: PLC0415
+    from pipeline.topic_urls import open_transport  # noqa: PLC0415
+
+    settings: Settings = load_settings(settings_path(config))
+    if transport_url is not None:
+        settings = replace(settings, transport=transport_url)
+
+    async def run() -> dict[str, Any]:
+        async with open_transport(settings.transport) as transport:
+            tenant = await fetch_tenant(settings, transport)
+            identity = open_identity(
+                settings,
+                tenant,
+                owner,
+                keystore=keystore,
+                passphrase_file=passphrase_file,
+                passphrase_fd=passphrase_fd,
+            )
+            ciphertexts = tenant.counts_layout(1).ciphertexts
+            tenant.service_key.prepare(6, table_bits(tenant.parameters.profile, ciphertexts))
+            meter = Meter()
+            outbox = Outbox(settings.state / f"outbox-{owner}")
+            service = OwnerService(transport, tenant, identity.publisher(tenant, transport), outbox, meter)
+            result: dict[str, Any] = await work(service, tenant)
+            return {"owner": owner, **result, "meter": meter.summary()}
+
+    result = asyncio.run(run())
+    Output(json).result(kind, result)
+    return result

@@ -1,0 +1,137 @@
+"""`privml mu` and `privml su`: the two servers, and their key generation."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.commands.keygen import add_keygen
+from pipeline.commands.options import (
+    ConfigOption,
+    InsecureOption,
+    KeystoreOption,
+    PassphraseFdOption,
+    PassphraseFileOption,
+    TransportOption,
+)
+from pipeline.commands.output import JsonOption, Output, service, write_object
+from schemas.topics import Role
+
+if TYPE_CHECKING:
+    from pipeline.parties import Identity
+    from pipeline.settings import Settings
+    from roles.unit_keys import UnitKeys
+
+mu_app = typer.Typer(invoke_without_command=True, help="Run the master unit, or make its keys.")
+su_app = typer.Typer(invoke_without_command=True, help="Run the secondary unit, or make its keys.")
+add_keygen(mu_app, Role.MU)
+add_keygen(su_app, Role.SU)
+
+
+@mu_app.callback()
+def mu(
+    context: typer.Context,
+    config: ConfigOption = None,
+    keystore: KeystoreOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    passphrase_fd: PassphraseFdOption = None,
+    transport: TransportOption = None,
+    insecure: InsecureOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run the master unit until SIGTERM: orders, stores and computes on what it cannot read."""
+    if context.invoked_subcommand is None:
+        _run(
+            Role.MU, config, keystore, passphrase_file, passphrase_fd, transport, insecure=insecure, json=json
+        )
+
+
+@su_app.callback()
+def su(
+    context: typer.Context,
+    config: ConfigOption = None,
+    keystore: KeystoreOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    passphrase_fd: PassphraseFdOption = None,
+    transport: TransportOption = None,
+    insecure: InsecureOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run the secondary unit until SIGTERM: answers the master unit's rounds by the public plan."""
+    if context.invoked_subcommand is None:
+        _run(
+            Role.SU, config, keystore, passphrase_file, passphrase_fd, transport, insecure=insecure, json=json
+        )
+
+
+def _run(
+    role: Role,
+    config: Path | None,
+    keystore: Path | None,
+    passphrase_file: Path | None,
+    passphrase_fd: int | None,
+    transport: Annotated[str | None, "URL"],
+    *,
+    insecure: bool,
+    json: bool,
+) -> None:
+    from dataclasses import replace  # noqa: PLC0415 - commands import what they need when they run
+
+    from pipeline.log_setup import configure_logs  # noqa: PLC0415
+    from pipeline.settings import load_settings, settings_path  # noqa: PLC0415
+
+    configure_logs(json=json, role=role.value)
+    settings = load_settings(settings_path(config))
+    if transport is not None:
+        settings = replace(settings, transport=transport)
+    with service():
+        asyncio.run(
+            _serve(
+                role,
+                settings,
+                keystore,
+                passphrase_file,
+                passphrase_fd,
+                insecure=insecure,
+                output=Output(json),
+            )
+        )
+
+
+async def _serve(
+    role: Role,
+    settings: "Settings",
+    keystore: Path | None,
+    passphrase_file: Path | None,
+    passphrase_fd: int | None,
+    *,
+    insecure: bool,
+    output: Output,
+) -> None:
+    from pipeline.parties import fetch_tenant, open_identity  # noqa: PLC0415
+    from pipeline.topic_urls import open_transport  # noqa: PLC0415
+    from pipeline.unit_process import run_unit  # noqa: PLC0415
+    from roles.unit_keys import unit_keys  # noqa: PLC0415
+
+    async with open_transport(settings.transport) as transport:
+        tenant = await fetch_tenant(settings, transport, insecure=insecure)
+        identity: Identity = open_identity(
+            settings,
+            tenant,
+            tenant.party(role).name,
+            keystore=keystore,
+            passphrase_file=passphrase_file,
+            passphrase_fd=passphrase_fd,
+        )
+        identity.weak_key(tenant)
+        store = identity.keystore
+        keys: UnitKeys = unit_keys(role, store.secrets, lambda secrets: store.update(**secrets))
+
+        def ready() -> None:
+            output.say("ready")
+            output.result("ready", {"role": role.value})
+
+        summary = await run_unit(role, settings, transport, tenant, identity, keys, ready)
+    if output.json:
+        write_object("stopped", {"role": role.value, **summary})

@@ -1,0 +1,133 @@
+"""Opening a party: settings, pinned configuration, keystore; what every command starts with."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from crypto.dtpkc import WeakPrivateKey
+from crypto.errors import SchemaError
+from pipeline.errors import PipelineError
+from pipeline.keystore import Keystore, KeystoreError
+from pipeline.mailbox import Publisher
+from pipeline.settings import Settings
+from pipeline.transport import Transport
+from roles.tenant import Tenant, configuration_digest, tenant_from
+from schemas.codec import decode
+from schemas.configuration import MAX_CONFIGURATION_BYTES, Configuration
+from schemas.envelope import VerifyingParty, open_envelope
+from schemas.reasons import ReasonCode
+from schemas.topics import Role, TopicName, topic_name
+
+CONFIGURATION_KIND = "configuration"
+
+
+class ConfigurationMissingError(PipelineError):
+    """The pinned configuration is not on its topic."""
+
+    code = ReasonCode.INVALID_CONFIG
+
+
+async def fetch_tenant(settings: Settings, transport: Transport, *, insecure: bool = False) -> Tenant:
+    """Read the config topic and return the tenant whose configuration the settings pin.
+
+    Raises:
+        ConfigurationMissingError: No message signed by the authority has the pinned hash.
+        ConfigurationError: The configuration does not check.
+    """
+    authority = VerifyingParty(
+        settings.authority,
+        Role.AUTHORITY,
+        Ed25519PublicKey.from_public_bytes(settings.authority_key),
+        settings.key_epoch,
+    )
+    topic = topic_name(settings.tenant, TopicName.CONFIG)
+    offset = await transport.beginning_offset(topic, 0)
+    while messages := await transport.read(topic, 0, offset):
+        for message in messages:
+            offset = message.offset + 1
+            try:
+                envelope = open_envelope(
+                    message.value,
+                    TopicName.CONFIG,
+                    settings.tenant,
+                    lambda name: authority if name == authority.name else None,
+                )
+                configuration = decode(Configuration, envelope.body, MAX_CONFIGURATION_BYTES)
+            except SchemaError:
+                continue
+            if configuration_digest(configuration) == settings.configuration:
+                return tenant_from(configuration, allow_insecure=insecure or settings.insecure)
+    raise ConfigurationMissingError(
+        "the pinned configuration is not on the config topic",
+        hint="check the transport in the settings file; the topic may belong to another set-up",
+        file=settings.path,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A party with its opened keystore.
+
+    Attributes:
+        name: As in the configuration.
+        role: As in the configuration.
+        keystore: Opened.
+        signing_key: Ed25519.
+    """
+
+    name: str
+    role: Role
+    keystore: Keystore
+    signing_key: Ed25519PrivateKey = field(repr=False)
+
+    def weak_key(self, tenant: Tenant) -> WeakPrivateKey:
+        """Return the party's DT-PKC key.
+
+        Raises:
+            KeystoreError: The keystore does not match the configuration.
+        """
+        theta = int.from_bytes(self.keystore.secrets["theta"], "big")
+        key = WeakPrivateKey.from_theta(tenant.parameters, theta)
+        public = tenant.unit_keys.get(self.role) or tenant.client_keys.get(self.name)
+        if public != key.public:
+            raise KeystoreError("the keystore belongs to another configuration than the pinned one")
+        return key
+
+    def publisher(self, tenant: Tenant, transport: Transport) -> Publisher:
+        """Return what signs and appends as this party."""
+        return Publisher(transport, tenant.name, self.name, tenant.key_epoch, self.signing_key)
+
+
+def open_identity(
+    settings: Settings,
+    tenant: Tenant,
+    name: str,
+    *,
+    keystore: Path | None = None,
+    passphrase_file: Path | None = None,
+    passphrase_fd: int | None = None,
+) -> Identity:
+    """Open a party's keystore and hold it against the configuration.
+
+    Raises:
+        KeystoreError: It is missing, damaged, or another party's.
+        WrongPassphraseError: The passphrase does not open it.
+    """
+    party = tenant.verifying.get(name)
+    if party is None:
+        known = ", ".join(sorted(tenant.verifying))
+        raise KeystoreError(f"the configuration has no party '{name}'", hint=f"it has: {known}")
+    path = keystore or settings.keystore(name)
+    opened = Keystore.open(path, settings.passphrase(passphrase_file, passphrase_fd))
+    header = opened.header
+    if (header.tenant, header.party, header.role) != (tenant.name, name, party.role.value):
+        raise KeystoreError(
+            f"this is the keystore of {header.role} '{header.party}' of tenant '{header.tenant}'", file=path
+        )
+    if header.key_epoch != tenant.key_epoch:
+        raise KeystoreError("the keystore belongs to another key epoch", file=path)
+    signing_key = Ed25519PrivateKey.from_private_bytes(opened.secrets["signing_key"])
+    if signing_key.public_key() != party.key:
+        raise KeystoreError("the keystore belongs to another configuration than the pinned one", file=path)
+    return Identity(name, party.role, opened, signing_key)

@@ -1,0 +1,163 @@
+"""MU's end of the rounds topics: ask one step, wait for its reply, ask again if none comes."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from crypto.errors import RemoteProtocolError, SchemaError
+from pipeline.errors import PipelineError
+from pipeline.mailbox import Inbox, Publisher, sequence_of
+from pipeline.meter import Meter
+from pipeline.transport import Transport, partition_for_key
+from roles.arrival import Refused
+from roles.session import MasterProgram, Session
+from roles.tenant import Tenant
+from schemas.codec import decode, encode
+from schemas.reasons import ReasonCode
+from schemas.rounds import Reply, Request
+from schemas.topics import TOPICS, TopicName, topic_name
+
+Result = TypeVar("Result")
+
+MAX_BODY_BYTES = 64 << 20
+FIRST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 5.0
+
+
+class SecondaryRefusedError(PipelineError):
+    """SU refused a step; `reason` says why."""
+
+    code = ReasonCode.PLAN_VIOLATION
+
+    def __init__(self, reason: ReasonCode) -> None:
+        super().__init__(f"SU refused the step: {reason.meaning}")
+        self.reason = reason
+
+
+class RoundExchange:
+    """Runs MU's programs against SU over the rounds topics.
+
+    A step that stays unanswered is repeated with the same bytes, after 1 s and then ever more
+    rarely; nothing is lost while SU is away, the session waits.
+    """
+
+    def __init__(self, transport: Transport, tenant: Tenant, publisher: Publisher, meter: Meter) -> None:
+        self._transport = transport
+        self._tenant = tenant
+        self._publisher = publisher
+        self._meter = meter
+        self._waiting: dict[tuple[bytes, int], asyncio.Future[Reply]] = {}
+        self._inboxes: list[Inbox] = []
+        self.rounds = 0
+        self.bytes = 0
+
+    async def open(self) -> None:
+        """Note where the reply topics end: replies to come are read from there."""
+        topic = topic_name(self._tenant.name, TopicName.ROUND_REPLIES)
+        for partition in range(TOPICS[TopicName.ROUND_REPLIES].partitions):
+            offset = await self._transport.end_offset(topic, partition)
+            self._inboxes.append(
+                Inbox(
+                    self._transport,
+                    self._tenant,
+                    TopicName.ROUND_REPLIES,
+                    partition=partition,
+                    offset=offset,
+                    meter=self._meter,
+                )
+            )
+
+    async def read_replies(self) -> None:
+        """Deliver replies to the sessions that wait for them, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for inbox in self._inboxes:
+                group.create_task(self._read_partition(inbox))
+
+    async def _read_partition(self, inbox: Inbox) -> None:
+        while True:
+            for arrival in await inbox.receive(wait_seconds=5.0):
+                if isinstance(arrival, Refused):
+                    continue
+                try:
+                    reply = decode(Reply, arrival.body, MAX_BODY_BYTES)
+                except SchemaError:
+                    continue
+                waiting = self._waiting.get((reply.session, reply.step))
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(reply)
+
+    async def run(
+        self, session: Session, program: MasterProgram[Result], key: bytes, activity: str
+    ) -> Result:
+        """Run MU's half of a session to its end.
+
+        Args:
+            session: Fresh.
+            program: Not yet started.
+            key: Chooses the partition: the model, or the client of a query.
+            activity: Under which name its CPU and operations are counted.
+
+        Raises:
+            SecondaryRefusedError: SU refused a step.
+            RemoteProtocolError: A reply breaks the plan.
+        """
+        partition = partition_for_key(key, TOPICS[TopicName.ROUND_REQUESTS].partitions)
+        sections: tuple[bytes, ...] | None = None
+        first = 1
+        while True:
+            with self._meter.activity(activity, times=first):
+                outcome = await asyncio.to_thread(_advance, session, program, sections)
+            if isinstance(outcome, _Finished):
+                return outcome.result
+            reply = await self._ask(outcome, partition)
+            if reply.reason:
+                raise SecondaryRefusedError(ReasonCode(reply.reason))
+            sections, first = reply.sections, 0
+
+    async def _ask(self, request: Request, partition: int) -> Reply:
+        body = await asyncio.to_thread(encode, request)
+        request_hash = hashlib.sha256(body).digest()
+        place = (request.session, request.step)
+        wires = await asyncio.to_thread(
+            self._publisher.seal, TopicName.ROUND_REQUESTS, "request", sequence_of(body), body
+        )
+        wait = FIRST_WAIT_SECONDS
+        self.rounds += 1
+        try:
+            while True:
+                future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+                self._waiting[place] = future
+                await self._publisher.append(TopicName.ROUND_REQUESTS, wires, partition=partition)
+                self.bytes += sum(len(wire) for wire in wires)
+                done, _ = await asyncio.wait({future}, timeout=wait)
+                if done:
+                    reply = future.result()
+                    if reply.request_hash == request_hash:
+                        return reply
+                    raise RemoteProtocolError("a reply to another request of the same step")
+                wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+        finally:
+            self._waiting.pop(place, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished(Generic[Result]):
+    result: Result
+
+
+def _advance(
+    session: Session, program: MasterProgram[Result], reply: tuple[bytes, ...] | None
+) -> Request | _Finished[Result]:
+    """Feed a reply (none at the start) to a program; return the next request or the result."""
+    try:
+        if reply is None:
+            sections = next(program)
+        else:
+            session.plan.check_reply(session.step, reply)
+            session.absorb_reply(reply)
+            sections = program.send(reply)
+    except StopIteration as finished:
+        return _Finished(finished.value)
+    session.absorb_request(sections)
+    return Request(session.name, session.subject, session.plan.digest, session.step, sections)

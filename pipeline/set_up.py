@@ -1,0 +1,256 @@
+"""Setting a tenant up: the dealer's parameters, everybody's keys, the signed configuration.
+
+The dealer makes N and g, and forgets the primes when its function returns. Each party's keys are
+drawn by a process of its own, which writes its own keystore; whoever puts the configuration
+together sees public files only.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from crypto.coins import Coins
+from crypto.key_generation import generate_parameters
+from crypto.parameters import Parameters
+from crypto.profiles import Profile, profile
+from crypto.validation import validate_parameters
+from pipeline.errors import PipelineError
+from pipeline.keystore import Keystore, KeystoreHeader
+from pipeline.mailbox import Publisher
+from pipeline.parties import CONFIGURATION_KIND
+from pipeline.passphrase import Passphrase
+from pipeline.settings import FILE_NAME, Settings, SettingsError, dump_settings
+from pipeline.topic_urls import open_transport
+from roles.tenant import configuration_digest, tenant_from
+from roles.unit_keys import draw_party
+from schemas.codec import decode, encode
+from schemas.configuration import Configuration, Limits, ModelSpec, Party, PublicParameters, UnitPublicKey
+from schemas.data_schema import DataSchema, encode_schema
+from schemas.reasons import ReasonCode
+from schemas.topics import TopicName, topic_specs
+
+PARAMETERS_FILE = "parameters.privml"
+AUTHORITY = "authority"
+
+
+class KeyGenerationError(PipelineError):
+    """A key generation process failed."""
+
+    code = ReasonCode.INVALID_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPlan:
+    """What `authority init` is asked to make.
+
+    Attributes:
+        folder: Where settings, keys and state go.
+        tenant: Name.
+        transport: URL of the topics.
+        profile: Name of the profile.
+        insecure: Whether a profile below the standard is wanted.
+        schema: The data schema.
+        owners: Names of the owners.
+        clients: Names of the clients.
+        limits: For the configuration.
+        alpha_256: Laplace's α times 256.
+    """
+
+    folder: Path
+    tenant: str
+    transport: str
+    profile: str
+    insecure: bool
+    schema: DataSchema
+    owners: tuple[str, ...]
+    clients: tuple[str, ...]
+    limits: Limits
+    alpha_256: int = 256
+
+
+def make_parameters(
+    folder: Path, tenant: str, profile_name: str, progress: Callable[[int, float], None] | None = None
+) -> Path:
+    """Draw N and g and write them to the folder; the primes are forgotten (the dealer).
+
+    Raises:
+        SettingsError: The file exists already: a modulus is made once.
+
+    Cost:
+        Two safe primes; about 100 full powers in the median at 3072 bits, sometimes thrice that.
+    """
+    chosen = known_profile(profile_name)
+    path = folder / PARAMETERS_FILE
+    if path.exists():
+        raise SettingsError("the parameters exist already", hint="choose another folder", file=path)
+    with ThreadPoolExecutor() as pool:
+        parameters, _ = generate_parameters(chosen, Coins.fresh(), pool, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        encode(
+            PublicParameters(
+                tenant,
+                1,
+                profile_name,
+                parameters.n.to_bytes(chosen.plaintext_bytes, "big"),
+                parameters.g.to_bytes(chosen.component_bytes, "big"),
+            )
+        )
+    )
+    return path
+
+
+def known_profile(name: str) -> Profile:
+    """Return a profile by name.
+
+    Raises:
+        SettingsError: There is none of that name.
+    """
+    try:
+        return profile(name)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def read_parameters(path: Path) -> tuple[PublicParameters, Parameters]:
+    """Read a parameters file and check what is in it.
+
+    Raises:
+        SettingsError: It cannot be read.
+        InvalidKeyError: N or g fails its checks.
+    """
+    try:
+        public = decode(PublicParameters, path.read_bytes())
+    except OSError as error:
+        raise SettingsError("the parameters file cannot be read", file=path) from error
+    parameters = Parameters(
+        known_profile(public.profile),
+        int.from_bytes(public.modulus, "big"),
+        int.from_bytes(public.generator, "big"),
+    )
+    validate_parameters(parameters)
+    return public, parameters
+
+
+def make_party(
+    parameters_file: Path, role: str, name: str, keystore: Path, public_file: Path, passphrase: Passphrase
+) -> Party:
+    """Draw one party's keys: secrets into its keystore, the public part into a file of its own."""
+    public, parameters = read_parameters(parameters_file)
+    secrets, party = draw_party(parameters, public.tenant, role, name, Coins.fresh())
+    keystore.parent.mkdir(parents=True, exist_ok=True)
+    Keystore.create(
+        keystore, KeystoreHeader(role, public.tenant, name, public.key_epoch), secrets, passphrase
+    )
+    public_file.write_bytes(encode(UnitPublicKey(public.tenant, party)))
+    return party
+
+
+def read_public_key(path: Path) -> UnitPublicKey:
+    """Read what a party's key generation published.
+
+    Raises:
+        SettingsError: The file cannot be read.
+    """
+    try:
+        return decode(UnitPublicKey, path.read_bytes())
+    except OSError as error:
+        raise SettingsError("the public key file cannot be read", file=path) from error
+
+
+def spawn_parties(
+    plan: TenantPlan, passphrase_file: Path, parties: Sequence[tuple[str, str]]
+) -> list[UnitPublicKey]:
+    """Run key generation of (role, name) pairs, each as its own process, a few at a time.
+
+    Raises:
+        KeyGenerationError: A process failed.
+    """
+    keys = plan.folder / "keys"
+    keys.mkdir(parents=True, exist_ok=True)
+
+    def run(party: tuple[str, str]) -> UnitPublicKey:
+        role, name = party
+        public_file = keys / f"{name}.pub"
+        command = [sys.executable, "-P", "-m", "pipeline", role, "keygen", "--name", name]
+        command += ["--parameters", str(plan.folder / PARAMETERS_FILE)]
+        command += ["--keystore", str(keys / f"{name}.key"), "--public", str(public_file)]
+        command += ["--passphrase-file", str(passphrase_file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise KeyGenerationError(f"key generation of {role} '{name}' failed: {done.stderr.strip()}")
+        return read_public_key(public_file)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(run, parties))
+
+
+def make_tenant(plan: TenantPlan, parties: Sequence[UnitPublicKey], passphrase_file: Path) -> Settings:
+    """Sign the configuration, make the topics, publish it and write the settings file.
+
+    Raises:
+        SettingsError: There are settings in the folder already.
+        ConfigurationError: The configuration does not check.
+    """
+    path = plan.folder / FILE_NAME
+    if path.exists():
+        raise SettingsError(
+            "there is a tenant in this folder already", hint="choose another folder", file=path
+        )
+    public, parameters = read_parameters(plan.folder / PARAMETERS_FILE)
+    secrets, authority = draw_party(parameters, plan.tenant, AUTHORITY, AUTHORITY, Coins.fresh())
+    configuration = Configuration(
+        plan.tenant,
+        1,
+        public.key_epoch,
+        public.profile,
+        public.modulus,
+        public.generator,
+        encode_schema(plan.schema),
+        (ModelSpec("nb", "nb", plan.alpha_256),),
+        plan.limits,
+        (authority, *(key.party for key in parties)),
+    )
+    tenant_from(configuration, allow_insecure=plan.insecure)
+    Keystore.create(
+        plan.folder / "keys" / f"{AUTHORITY}.key",
+        KeystoreHeader(AUTHORITY, plan.tenant, AUTHORITY, public.key_epoch),
+        secrets,
+        Passphrase.from_file(passphrase_file),
+    )
+    settings = Settings(
+        path=path,
+        tenant=plan.tenant,
+        transport=plan.transport,
+        key_epoch=public.key_epoch,
+        authority=AUTHORITY,
+        authority_key=authority.verify_key,
+        configuration=configuration_digest(configuration),
+        keys=plan.folder / "keys",
+        state=plan.folder / "state",
+        passphrase_file=passphrase_file,
+        insecure=plan.insecure,
+    )
+    signing_key = Ed25519PrivateKey.from_private_bytes(secrets["signing_key"])
+    asyncio.run(_publish(settings, configuration, signing_key))
+    path.write_text(dump_settings(settings), encoding="utf-8")
+    return settings
+
+
+async def _publish(settings: Settings, configuration: Configuration, signing_key: Ed25519PrivateKey) -> None:
+    async with open_transport(settings.transport) as transport:
+        await transport.create_topics(topic_specs(settings.tenant))
+        publisher = Publisher(transport, settings.tenant, settings.authority, settings.key_epoch, signing_key)
+        await publisher.publish(
+            TopicName.CONFIG,
+            CONFIGURATION_KIND,
+            configuration.version,
+            encode(configuration),
+            key=b"configuration",
+        )

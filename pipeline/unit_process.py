@@ -1,0 +1,85 @@
+"""Running a unit as a process: threads, tables, loops, and the figures at the end."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from crypto.plaintext_proof import table_bits
+from pipeline.master_service import MasterService
+from pipeline.meter import Meter
+from pipeline.parties import Identity
+from pipeline.secondary_service import SecondaryService
+from pipeline.session_ledger import SessionLedger
+from pipeline.settings import Settings
+from pipeline.transport import Transport
+from roles.secondary_unit import SecondaryUnit
+from roles.tenant import Tenant
+from roles.unit_keys import UnitKeys
+from schemas.topics import Role
+
+BATCH_OF_PROOFS = 128
+PROOF_TABLE_WINDOW = 6
+LEDGER_FILE = "su.ledger"
+
+
+async def run_unit(
+    role: Role,
+    settings: Settings,
+    transport: Transport,
+    tenant: Tenant,
+    identity: Identity,
+    keys: UnitKeys,
+    ready: Callable[[], None],
+) -> dict[str, Any]:
+    """Run MU or SU until the task is cancelled; return what it did and saw.
+
+    Args:
+        role: ``mu`` or ``su``.
+        settings: Where state lies.
+        transport: Open.
+        tenant: Public facts.
+        identity: The unit's.
+        keys: The unit's.
+        ready: Called once, when the unit listens.
+    """
+    meter = Meter()
+    publisher = identity.publisher(tenant, transport)
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        await asyncio.to_thread(prepare_tables, tenant, role)
+        listening = asyncio.Event()
+        if role is Role.MU:
+            master = MasterService(transport, tenant, keys, publisher, meter, pool)
+            await master.recover()
+            running = asyncio.create_task(master.run(listening))
+        else:
+            ledger = SessionLedger(settings.state / LEDGER_FILE)
+            unit = SecondaryUnit(
+                tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
+            )
+            service = SecondaryService(transport, tenant, unit, publisher, ledger, meter)
+            running = asyncio.create_task(service.run(listening))
+        announced = asyncio.create_task(listening.wait())
+        await asyncio.wait({running, announced}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            ready()
+        try:
+            await running
+        except asyncio.CancelledError:
+            # SIGTERM or SIGINT: the ordinary end.
+            return meter.summary()
+    return meter.summary()
+
+
+def prepare_tables(tenant: Tenant, role: Role) -> None:
+    """Make the tables of fixed bases that the role's hot path uses."""
+    profile = tenant.parameters.profile
+    if role is Role.SU:
+        tenant.parameters.prepare(tenant.parameters.g)
+        return
+    values = max(
+        tenant.counts_layout(1).ciphertexts,
+        tenant.query_layout(tenant.configuration.limits.max_query_rows).ciphertexts,
+    )
+    tenant.service_key.prepare(PROOF_TABLE_WINDOW, table_bits(profile, values, batch=BATCH_OF_PROOFS))

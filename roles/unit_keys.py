@@ -1,0 +1,106 @@
+"""A unit's key epoch: what key generation draws, what the keystore holds, what it publishes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from crypto.coins import KEY_BYTES, Coins
+from crypto.key_generation import generate_weak_key
+from crypto.key_proof import prove_key
+from crypto.ot_extension import DELTA_BYTES, SEED_BYTES, ReceiverBase, SenderBase, draw_delta
+from crypto.parameters import Parameters
+from roles.building_blocks.base_transfers import TransferBases
+from roles.tenant import service_key_context
+from schemas.configuration import Party
+
+SIGNING_KEY_BYTES = 32
+
+
+@dataclass(slots=True)
+class UnitKeys:
+    """What a running unit has of its keystore.
+
+    Attributes:
+        theta: θ_M or θ_S.
+        seed: Epoch seed.
+        delta: Choice string of the base transfers in which it receives.
+        bases: Both halves of the base transfers, once they were run.
+        save: Writes named secrets to the keystore.
+    """
+
+    theta: int = field(repr=False)
+    seed: bytes = field(repr=False)
+    delta: bytes = field(repr=False)
+    bases: TransferBases | None = field(repr=False)
+    save: Callable[[Mapping[str, bytes]], None] = field(repr=False)
+
+    def store_bases(self, bases: TransferBases) -> None:
+        """Keep new bases, on disk before in memory."""
+        self.save(
+            {
+                "receiver_seeds": b"".join(bases.receiver.seeds_zero + bases.receiver.seeds_one),
+                "sender_seeds": b"".join(bases.sender.seeds),
+            }
+        )
+        self.bases = bases
+
+
+def draw_party(
+    parameters: Parameters, tenant: str, role: str, name: str, coins: Coins
+) -> tuple[dict[str, bytes], Party]:
+    """Draw a party's secrets and its enrolment (key generation).
+
+    Args:
+        parameters: N and g of the tenant, checked.
+        tenant: Its name.
+        role: ``mu``, ``su``, ``owner``, ``client`` or ``authority``.
+        name: The party's name.
+        coins: Fresh from the operating system.
+
+    Returns:
+        The secrets by name, for the keystore, and the public entry for the configuration.
+
+    Cost:
+        Two powers for a key and its proof; none for owners and the authority.
+    """
+    signing = coins.bytes(SIGNING_KEY_BYTES)
+    secrets = {"signing_key": signing}
+    public, proof = b"", b""
+    if role in {"mu", "su", "client"}:
+        key = generate_weak_key(parameters, coins)
+        secrets["theta"] = key.theta.to_bytes((parameters.profile.exponent_bits + 7) // 8, "big")
+        public = key.public.h.to_bytes(parameters.component_bytes, "big")
+        proof = prove_key(key, service_key_context(tenant, role, name), coins).encode(parameters)
+    if role in {"mu", "su"}:
+        secrets["seed"] = coins.bytes(KEY_BYTES)
+        secrets["delta"] = draw_delta(coins, garbling=role == "su")
+    verify = Ed25519PrivateKey.from_private_bytes(signing).public_key()
+    return secrets, Party(name, role, verify.public_bytes(Encoding.Raw, PublicFormat.Raw), public, proof)
+
+
+def unit_keys(
+    role: str, secrets: Mapping[str, bytes], save: Callable[[Mapping[str, bytes]], None]
+) -> UnitKeys:
+    """Return a unit's keys from the secrets of its keystore.
+
+    Raises:
+        KeyError: A secret is missing: not a unit's keystore.
+        ValueError: A secret has a wrong length.
+    """
+    bases = None
+    if "receiver_seeds" in secrets and "sender_seeds" in secrets:
+        received = _seeds(secrets["receiver_seeds"])
+        half = len(received) // 2
+        sent = _seeds(secrets["sender_seeds"])
+        build = SenderBase.for_garbling if role == "su" else SenderBase
+        bases = TransferBases(build(secrets["delta"], sent), ReceiverBase(received[:half], received[half:]))
+    if len(secrets["delta"]) != DELTA_BYTES or len(secrets["seed"]) != KEY_BYTES:
+        raise ValueError("a secret has a wrong length")
+    theta = int.from_bytes(secrets["theta"], "big")
+    return UnitKeys(theta, secrets["seed"], secrets["delta"], bases, save)
+
+
+def _seeds(data: bytes) -> tuple[bytes, ...]:
+    return tuple(data[i : i + SEED_BYTES] for i in range(0, len(data), SEED_BYTES))
