@@ -4,13 +4,11 @@ A code is what travels to a peer or into a dead letter; the text is for whoever 
 local log. Neither ever holds a plaintext, a key, a mask or a ciphertext.
 """
 
-from typing import ClassVar
-
 
 class PrivMLError(Exception):
     """Base of all errors; `code` is a member of the public list of reason codes."""
 
-    code: ClassVar[str] = "internal_error"
+    code: str = "internal_error"
 
 
 class CryptoError(PrivMLError):

@@ -46,7 +46,7 @@ class InputFileError(PrivMLError):
         column: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.code = code  # type: ignore[misc]  # a class variable of the base, one value per error here
+        self.code = code
         self.hint = hint
         self.file = file
         self.line = line

@@ -14,7 +14,7 @@ import structlog
 
 from crypto.errors import PrivMLError, RemoteProtocolError, SchemaError
 from crypto.parameters import Ciphertext, decode_ciphertexts, encode_ciphertexts
-from pipeline.errors import StorageError
+from pipeline.journal_fold import fold_journal, stored_chunk, stored_query
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
 from pipeline.rounds import RoundExchange, SecondaryRefusedError
@@ -30,13 +30,13 @@ from roles.session import Session
 from roles.tenant import Tenant
 from roles.unit_keys import UnitKeys
 from roles.unit_secrets import UnitSecrets
-from schemas.chunks import Chunk, Withdrawal
+from schemas.chunks import Withdrawal
 from schemas.codec import decode, encode
 from schemas.envelope import message_id
 from schemas.journal import DeadLetter, EntryKind, JournalEntry, Receipt
 from schemas.queries import Answer, Query
 from schemas.reasons import ReasonCode
-from schemas.topics import TopicName, topic_name
+from schemas.topics import TopicName
 
 log = structlog.get_logger()
 
@@ -79,63 +79,13 @@ class MasterService:
         Raises:
             StorageError: An entry of the chain is missing, or a message that it names.
         """
-        topic = topic_name(self._tenant.name, TopicName.JOURNAL)
-        end = await self._transport.end_offset(topic, 0)
-        inbox = Inbox(self._transport, self._tenant, TopicName.JOURNAL)
-        while inbox.next_offset < end:
-            for arrival in await inbox.receive(wait_seconds=0.0):
-                if isinstance(arrival, Refused):
-                    log.warning("journal_entry_ignored", reason=arrival.reason, offset=arrival.arrival.offset)
-                    continue
-                entry = decode(JournalEntry, arrival.body)
-                if entry.sequence < self.unit.next_sequence:
-                    continue
-                if entry.previous != self.unit.head or entry.sequence != self.unit.next_sequence:
-                    raise StorageError(
-                        f"journal entry {self.unit.next_sequence} is missing or changed",
-                        hint="restore the journal topic from a backup; MU stops rather than be wrong",
-                    )
-                await self._fold(entry, arrival.message_hash)
+        self.unit = await fold_journal(self._transport, self._tenant)
         log.info(
             "recovered",
             entries=self.unit.next_sequence,
             chunks=self.unit.model.chunks,
             version=self.unit.model.version,
         )
-
-    async def _fold(self, entry: JournalEntry, entry_id: bytes) -> None:
-        ciphertexts: tuple[Ciphertext, ...] = ()
-        query_id = b""
-        if entry.kind == EntryKind.ACCEPT:
-            ciphertexts = await self._stored_chunk(entry.partition, entry.offset, entry.message_hash)
-        elif entry.kind == EntryKind.WITHDRAW:
-            gone = self.unit.accepted[entry.sender, entry.sender_sequence]
-            ciphertexts = await self._stored_chunk(gone.partition, gone.offset, gone.message_hash)
-        elif entry.kind == EntryKind.QUERY:
-            arrival = await self._stored(TopicName.QUERIES, entry.partition, entry.offset, entry.message_hash)
-            query_id = decode(Query, arrival.body).query_id
-        self.unit.apply(entry, entry_id, ciphertexts, query_id)
-
-    async def _stored(self, topic: TopicName, partition: int, offset: int, message_hash: bytes) -> Arrival:
-        """Return a message that the journal names, whole."""
-        # A message in parts ends at its offset; its parts begin a little before.
-        for start in (offset, max(0, offset - 256)):
-            inbox = Inbox(self._transport, self._tenant, topic, partition=partition, offset=start)
-            while inbox.next_offset <= offset:
-                for arrival in await inbox.receive(
-                    wait_seconds=0.0, max_messages=offset - inbox.next_offset + 1
-                ):
-                    if isinstance(arrival, Arrival) and arrival.message_hash == message_hash:
-                        return arrival
-        raise StorageError(
-            f"the message at {topic} partition {partition} offset {offset} is not the one in the journal",
-            hint="restore the topic from a backup; MU stops rather than be wrong",
-        )
-
-    async def _stored_chunk(self, partition: int, offset: int, message_hash: bytes) -> tuple[Ciphertext, ...]:
-        arrival = await self._stored(TopicName.CHUNKS, partition, offset, message_hash)
-        chunk = decode(Chunk, arrival.body, len(arrival.body))
-        return tuple(decode_ciphertexts(self._tenant.parameters, chunk.vectors[0].ciphertexts))
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
         """Work until cancelled. `recover` comes first."""
@@ -223,7 +173,9 @@ class MasterService:
         return (
             arrival,
             entry,
-            await self._stored_chunk(known.partition, known.offset, known.message_hash),
+            await stored_chunk(
+                self._transport, self._tenant, known.partition, known.offset, known.message_hash
+            ),
         )
 
     async def _receipt(self, arrival: Arrival, entry: JournalEntry, entry_id: bytes) -> None:
@@ -280,8 +232,7 @@ class MasterService:
             await self._send_answer(arrival.sender, Answer(query.query_id, query.rows, 0, reason, b""))
 
     async def _answer_journaled(self, entry: JournalEntry, model: ModelState) -> None:
-        arrival = await self._stored(TopicName.QUERIES, entry.partition, entry.offset, entry.message_hash)
-        await self._answer(entry, model, decode(Query, arrival.body))
+        await self._answer(entry, model, await stored_query(self._transport, self._tenant, entry))
 
     async def _answer(self, entry: JournalEntry, model: ModelState, query: Query) -> None:
         async with self._sessions:
@@ -374,6 +325,7 @@ class MasterService:
             self._publisher.sender,
         )
         body = encode(letter)
+        self._meter.dead_letters += 1
         log.warning("refused", topic=arrival.topic, offset=arrival.offset, reason=reason)
         await self._publisher.publish(TopicName.DEAD_LETTERS, "deadletter", sequence_of(body), body)
 

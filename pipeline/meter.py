@@ -21,12 +21,18 @@ class Activity:
         times: How often.
         cpu_seconds: CPU time of the process meanwhile, all threads.
         wall_seconds: Wall time.
+        started: When it was first done, on a clock that never goes back.
+        ended: When it was last finished.
+        rounds: Round trips made for it.
         tally: Counted operations.
     """
 
     times: int = 0
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
+    started: float | None = None
+    ended: float = 0.0
+    rounds: int = 0
     tally: Tally = field(default_factory=Tally)
 
 
@@ -44,6 +50,7 @@ class Meter:
 
     activities: dict[str, Activity] = field(default_factory=dict)
     views: dict[tuple[str, str], Seen] = field(default_factory=dict)
+    dead_letters: int = 0
 
     @contextmanager
     def activity(self, name: str, times: int = 1) -> Iterator[None]:
@@ -56,8 +63,14 @@ class Meter:
                 entry = self.activities.setdefault(name, Activity())
                 entry.times += times
                 entry.cpu_seconds += time.process_time() - cpu
-                entry.wall_seconds += time.monotonic() - wall
+                entry.ended = time.monotonic()
+                entry.wall_seconds += entry.ended - wall
+                entry.started = wall if entry.started is None else min(wall, entry.started)
                 entry.tally.add(tally)
+
+    def round_trip(self, name: str) -> None:
+        """Note a round trip made for an activity."""
+        self.activities.setdefault(name, Activity()).rounds += 1
 
     def saw(self, topic: str, kind: str, size: int) -> None:
         """Note a message that this process read."""
@@ -70,11 +83,14 @@ class Meter:
         return {
             "cpu_seconds": time.process_time(),
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "dead_letters": self.dead_letters,
             "activities": {
                 name: {
                     "times": entry.times,
                     "cpu_seconds": entry.cpu_seconds,
                     "wall_seconds": entry.wall_seconds,
+                    "span_seconds": entry.ended - (entry.started or entry.ended),
+                    "rounds": entry.rounds,
                     "counts": entry.tally.as_dict(),
                 }
                 for name, entry in sorted(self.activities.items())

@@ -49,8 +49,6 @@ class RoundExchange:
         self._meter = meter
         self._waiting: dict[tuple[bytes, int], asyncio.Future[Reply]] = {}
         self._inboxes: list[Inbox] = []
-        self.rounds = 0
-        self.bytes = 0
 
     async def open(self) -> None:
         """Note where the reply topics end: replies to come are read from there."""
@@ -110,6 +108,7 @@ class RoundExchange:
                 outcome = await asyncio.to_thread(_advance, session, program, sections)
             if isinstance(outcome, _Finished):
                 return outcome.result
+            self._meter.round_trip(activity)
             reply = await self._ask(outcome, partition)
             if reply.reason:
                 raise SecondaryRefusedError(ReasonCode(reply.reason))
@@ -123,13 +122,11 @@ class RoundExchange:
             self._publisher.seal, TopicName.ROUND_REQUESTS, "request", sequence_of(body), body
         )
         wait = FIRST_WAIT_SECONDS
-        self.rounds += 1
         try:
             while True:
                 future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
                 self._waiting[place] = future
                 await self._publisher.append(TopicName.ROUND_REQUESTS, wires, partition=partition)
-                self.bytes += sum(len(wire) for wire in wires)
                 done, _ = await asyncio.wait({future}, timeout=wait)
                 if done:
                     reply = future.result()

@@ -153,5 +153,6 @@ class SecondaryService:
             self._publisher.sender,
         )
         body = encode(letter)
+        self._meter.dead_letters += 1
         log.warning("refused", topic=arrival.topic, offset=arrival.offset, reason=reason)
         await self._publisher.publish(TopicName.DEAD_LETTERS, "deadletter", sequence_of(body), body)

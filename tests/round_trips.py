@@ -1,14 +1,14 @@
 """Sessions for tests: a whole journey from records to answers, and MU's half run against an SU."""
 
 import hashlib
-from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from doubles import seeded_coins
 from tenants import SmallTenant
 
-from crypto.parameters import decode_ciphertexts
+from crypto.parameters import Ciphertext, decode_ciphertexts
 from roles.arrival import Arrival
 from roles.building_blocks.base_transfers import TransferBases
 from roles.classifiers.naive_bayes_query import QueryShape, query_master
@@ -28,8 +28,6 @@ from schemas.rounds import Reply, Request, Subject
 from schemas.topics import TopicName
 
 Result = TypeVar("Result")
-
-NO_SUBJECT = Subject("query", "m", 1, bytes(32), 1, 1, "c", bytes(32), 0, 0, 1)
 
 
 def random_records(small: SmallTenant, size: int, seed: int | str) -> EncodedRecords:
@@ -130,7 +128,7 @@ def refresh_session(small: SmallTenant, model: ModelState) -> tuple[Session, Mas
     return session, refresh_master(session, small.master, shape, model)
 
 
-def query_for(small: SmallTenant, rows: np.ndarray, seed: str = "query") -> Query:
+def query_for(small: SmallTenant, rows: npt.NDArray[np.uint8], seed: str = "query") -> Query:
     """Return the client's query about rows of bits."""
     return make_query(small.tenant, "c", "m", rows, seeded_coins(seed))
 
@@ -155,7 +153,7 @@ def replace_subject(subject: Subject, **changes: object) -> Subject:
 
 def query_session(
     small: SmallTenant, model: ModelState, query: Query, table: TableShare
-) -> tuple[Session, MasterProgram[list[object]]]:
+) -> tuple[Session, MasterProgram[list[Ciphertext]]]:
     """Return MU's half of a query session, ready to run."""
     subject = subject_of_query(small, model, query)
     shape = QueryShape(TableShape(small.tenant, "m", model.records), query.rows)
@@ -163,8 +161,3 @@ def query_session(
     ciphertexts = tuple(decode_ciphertexts(small.tenant.parameters, query.ciphertexts))
     program = query_master(session, small.master, shape, ciphertexts, table, small.client_key.public)
     return session, program
-
-
-def altered(arrival: Arrival, **changes: object) -> Arrival:
-    """Return an arrival with other fields."""
-    return replace(arrival, **changes)  # type: ignore[arg-type]  # names are the tests' own

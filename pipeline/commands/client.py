@@ -70,7 +70,7 @@ def predict(
             settings,
             (keystore, passphrase_file, passphrase_fd),
             rows_per_query=rows_per_query,
-            timeout=timeout,
+            timeout_seconds=timeout,
             output=output,
         )
     )
@@ -95,7 +95,7 @@ async def _predict(
     keys: tuple[Path | None, Path | None, int | None],
     *,
     rows_per_query: int | None,
-    timeout: float,
+    timeout_seconds: float,
     output: Output,
 ) -> list[dict[str, Any]]:
     import numpy as np  # noqa: PLC0415
@@ -143,7 +143,7 @@ async def _predict(
                 if asked:
                     records = collect_records([indices for _, indices in asked])
                     bits = np.ascontiguousarray(encode_bits(tenant.schema, records))
-                    answer = await service.ask(model, bits, timeout)
+                    answer = await service.ask(model, bits, timeout_seconds)
                     for (row, _), label in zip(asked, answer.labels, strict=True):
                         lines[row] = {
                             "row": row,

@@ -10,7 +10,9 @@ import typer
 from pipeline.commands.authority import app as authority_app
 from pipeline.commands.client import app as client_app
 from pipeline.commands.client import predict
+from pipeline.commands.demo import demo
 from pipeline.commands.errors import errors
+from pipeline.commands.inspect import app as inspect_app
 from pipeline.commands.output import Output, command_errors
 from pipeline.commands.owner import app as owner_app
 from pipeline.commands.schema import app as schema_app
@@ -49,6 +51,7 @@ def privml(
         raise typer.BadParameter("--json follows the name of the command")
 
 
+app.command()(demo)
 app.add_typer(schema_app, name="schema")
 app.add_typer(authority_app, name="authority")
 app.add_typer(mu_app, name="mu")
@@ -56,6 +59,7 @@ app.add_typer(su_app, name="su")
 app.add_typer(owner_app, name="owner")
 app.add_typer(client_app, name="client")
 app.command()(predict)
+app.add_typer(inspect_app, name="inspect")
 app.command()(errors)
 
 

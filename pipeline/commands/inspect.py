@@ -1,0 +1,92 @@
+"""`privml inspect`: look at a tenant's public data; needs no keystore."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.commands.options import ConfigOption, TransportOption
+from pipeline.commands.output import JsonOption, Output
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.transport import Transport
+    from roles.tenant import Tenant
+
+app = typer.Typer(no_args_is_help=True, help="Look at topics, chunks, journal and the encrypted model.")
+
+
+@app.command()
+def topics(config: ConfigOption = None, transport: TransportOption = None, json: JsonOption = False) -> None:
+    """List the topics with their sizes."""
+    from pipeline.inspection import inspect_topics  # noqa: PLC0415 - commands import what they need
+
+    listed = _with_tenant(config, transport, lambda opened, _: inspect_topics(opened))
+    output = Output(json)
+    output.result("inspect.topics", {"topics": listed})
+    for info in listed:
+        output.document(f"{info['topic']:32} {info['messages']:8} messages {info['bytes']:12} bytes")
+
+
+@app.command()
+def chunk(
+    chunk_id: Annotated[str, typer.Argument(help="Chunk id, as `privml owner publish` prints it.")],
+    config: ConfigOption = None,
+    transport: TransportOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what is public of one chunk: owner, number of records, layout, sizes."""
+    from pipeline.inspection import inspect_chunk  # noqa: PLC0415
+
+    found = _with_tenant(config, transport, lambda opened, tenant: inspect_chunk(opened, tenant, chunk_id))
+    _show("inspect.chunk", found, Output(json))
+
+
+@app.command()
+def model(config: ConfigOption = None, transport: TransportOption = None, json: JsonOption = False) -> None:
+    """Recompute the encrypted model from the log and show its hash."""
+    from pipeline.inspection import inspect_model  # noqa: PLC0415
+
+    _show("inspect.model", _with_tenant(config, transport, inspect_model), Output(json))
+
+
+@app.command()
+def journal(config: ConfigOption = None, transport: TransportOption = None, json: JsonOption = False) -> None:
+    """List MU's decisions in order."""
+    from pipeline.inspection import inspect_journal  # noqa: PLC0415
+
+    entries = _with_tenant(config, transport, inspect_journal)
+    output = Output(json)
+    output.result("inspect.journal", {"entries": entries})
+    for entry in entries:
+        if "ignored" in entry:
+            output.document(f"{'':>8} ignored: {entry['ignored']}")
+        else:
+            output.document(
+                f"{entry['sequence']:8} {entry['kind']:9} {entry['sender'] or '-':12} "
+                f"{entry['records']:7} records  {entry['reason'] or entry['message_id']}"
+            )
+
+
+def _show(kind: str, fields: dict[str, Any], output: Output) -> None:
+    output.result(kind, fields)
+    for name, value in fields.items():
+        output.document(f"{name}: {value}")
+
+
+def _with_tenant(
+    config: "Path | None", transport_url: str | None, look: "Callable[[Transport, Tenant], Awaitable[Any]]"
+) -> Any:
+    from pipeline.parties import fetch_tenant  # noqa: PLC0415
+    from pipeline.settings import load_settings, settings_path  # noqa: PLC0415
+    from pipeline.topic_urls import open_transport  # noqa: PLC0415
+
+    settings = load_settings(settings_path(config))
+
+    async def run() -> Any:
+        async with open_transport(transport_url or settings.transport) as transport:
+            return await look(transport, await fetch_tenant(settings, transport, insecure=True))
+
+    return asyncio.run(run())

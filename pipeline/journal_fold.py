@@ -1,0 +1,108 @@
+"""MU's state from the log alone: read the journal, fold every entry, fetch the chunks it names.
+
+MU does this at start; whoever inspects a tenant does the same from public data.
+"""
+
+import structlog
+
+from crypto.parameters import Ciphertext, decode_ciphertexts
+from pipeline.errors import StorageError
+from pipeline.mailbox import Inbox
+from pipeline.transport import Transport
+from roles.arrival import Arrival, Refused
+from roles.master_unit import MasterUnit
+from roles.tenant import Tenant
+from schemas.chunks import Chunk
+from schemas.codec import decode
+from schemas.envelope import MAX_PARTS
+from schemas.journal import EntryKind, JournalEntry
+from schemas.queries import Query
+from schemas.topics import TopicName, topic_name
+
+log = structlog.get_logger()
+
+_HINT = "restore the topic from a backup; MU stops rather than be wrong"
+
+
+async def fold_journal(transport: Transport, tenant: Tenant) -> MasterUnit:
+    """Return MU's state after the last journal entry.
+
+    Messages on the journal topic that MU did not sign are passed over; so are repeated entries.
+
+    Raises:
+        StorageError: An entry of the chain is missing, or a message that it names.
+    """
+    unit = MasterUnit.starting(tenant, tenant.configuration.models[0])
+    end = await transport.end_offset(topic_name(tenant.name, TopicName.JOURNAL), 0)
+    inbox = Inbox(transport, tenant, TopicName.JOURNAL)
+    while (start := inbox.next_offset) < end:
+        arrivals = await inbox.receive(wait_seconds=0.0)
+        if inbox.next_offset == start:
+            raise StorageError(f"journal messages from offset {start} on are gone", hint=_HINT)
+        for arrival in arrivals:
+            if isinstance(arrival, Refused):
+                log.warning("journal_entry_ignored", reason=arrival.reason, offset=arrival.arrival.offset)
+                continue
+            entry = decode(JournalEntry, arrival.body)
+            if entry.sequence < unit.next_sequence:
+                continue
+            if entry.previous != unit.head or entry.sequence != unit.next_sequence:
+                raise StorageError(f"journal entry {unit.next_sequence} is missing or changed", hint=_HINT)
+            await _fold_entry(transport, tenant, unit, entry, arrival.message_hash)
+    return unit
+
+
+async def _fold_entry(
+    transport: Transport, tenant: Tenant, unit: MasterUnit, entry: JournalEntry, entry_id: bytes
+) -> None:
+    ciphertexts: tuple[Ciphertext, ...] = ()
+    query_id = b""
+    if entry.kind == EntryKind.ACCEPT:
+        place = entry.partition, entry.offset, entry.message_hash
+        ciphertexts = await stored_chunk(transport, tenant, *place)
+    elif entry.kind == EntryKind.WITHDRAW:
+        gone = unit.accepted[entry.sender, entry.sender_sequence]
+        ciphertexts = await stored_chunk(transport, tenant, gone.partition, gone.offset, gone.message_hash)
+    elif entry.kind == EntryKind.QUERY:
+        query_id = (await stored_query(transport, tenant, entry)).query_id
+    unit.apply(entry, entry_id, ciphertexts, query_id)
+
+
+async def stored_chunk(
+    transport: Transport, tenant: Tenant, partition: int, offset: int, message_hash: bytes
+) -> tuple[Ciphertext, ...]:
+    """Return the ciphertexts of an accepted chunk from its topic.
+
+    Raises:
+        StorageError: The message there is not the one that was accepted.
+    """
+    arrival = await _stored(transport, tenant, TopicName.CHUNKS, partition, offset, message_hash)
+    chunk = decode(Chunk, arrival.body, len(arrival.body))
+    return tuple(decode_ciphertexts(tenant.parameters, chunk.vectors[0].ciphertexts))
+
+
+async def stored_query(transport: Transport, tenant: Tenant, entry: JournalEntry) -> Query:
+    """Return an accepted query from its topic; raises like `stored_chunk`."""
+    place = entry.partition, entry.offset, entry.message_hash
+    arrival = await _stored(transport, tenant, TopicName.QUERIES, *place)
+    return decode(Query, arrival.body, len(arrival.body))
+
+
+async def _stored(
+    transport: Transport, tenant: Tenant, topic: TopicName, partition: int, offset: int, message_hash: bytes
+) -> Arrival:
+    # A message in parts ends at its offset; its parts begin a little before.
+    for start in (offset, max(0, offset - MAX_PARTS)):
+        inbox = Inbox(transport, tenant, topic, partition=partition, offset=start)
+        while inbox.next_offset <= offset:
+            wanted = offset - inbox.next_offset + 1
+            arrivals = await inbox.receive(wait_seconds=0.0, max_messages=wanted)
+            for arrival in arrivals:
+                if isinstance(arrival, Arrival) and arrival.message_hash == message_hash:
+                    return arrival
+            if not arrivals and inbox.next_offset <= offset:
+                break
+    raise StorageError(
+        f"the message at {topic} partition {partition} offset {offset} is not the one in the journal",
+        hint=_HINT,
+    )

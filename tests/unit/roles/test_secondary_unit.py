@@ -1,0 +1,412 @@
+"""SU answers the next step of the plan, the same way every time, and refuses everything else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import pytest
+from doubles import seeded_coins
+from round_trips import (
+    Rounds,
+    answer,
+    query_for,
+    query_session,
+    random_counts,
+    random_records,
+    refresh_session,
+    replace_subject,
+    request_of,
+    secondary_unit,
+    trained,
+)
+from tenants import SmallTenant, small_tenant
+
+from crypto.counting import counting
+from crypto.ot_extension import choices_of_delta, draw_delta
+from crypto.parameters import Ciphertext
+from crypto.service_key import half_open
+from roles.building_blocks.base_transfers import TransferBases, base_master, base_plan, base_subject
+from roles.building_blocks.seal import unseal
+from roles.classifiers.naive_bayes_table import TableShare, refresh_subject_of
+from roles.classifiers.naive_bayes_twin import NaiveBayesTwin
+from roles.encoding import EncodedRecords, encode_bits
+from roles.model_state import ModelState
+from roles.secondary_unit import MAX_FINISHED_SESSIONS, MAX_OPEN_SESSIONS, SecondaryUnit
+from roles.session import Session, session_name
+from schemas.configuration import Limits
+from schemas.queries import Query
+from schemas.reasons import ReasonCode
+from schemas.rounds import Reply, Request
+
+LIMITS = Limits(1000, 1 << 20, 5, 20, 1, 0)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One model, its refresh and one query, as they went over the wire."""
+
+    small: SmallTenant
+    model: ModelState
+    table: TableShare
+    refresh: Rounds
+    query: Query
+    asked: EncodedRecords
+    rounds: Rounds
+    sealed: list[Ciphertext]
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Recorded:
+    small = small_tenant(limits=LIMITS)
+    model = trained(small, (20,))
+    unit = secondary_unit(small)
+    refresh = Rounds(unit)
+    table = refresh.run(*refresh_session(small, model))
+    asked = random_records(small, 3, "asked")
+    query = query_for(small, encode_bits(small.tenant.schema, asked))
+    rounds = Rounds(unit, query)
+    sealed = rounds.run(*query_session(small, model, query, table))
+    return Recorded(small, model, table, refresh, query, asked, rounds, sealed)
+
+
+def changed(request: Request, **changes: object) -> Request:
+    """Return another request; a changed subject gets the name that goes with it."""
+    return msgspec.structs.replace(request, **changes)
+
+
+def about(small: SmallTenant, request: Request, **changes: object) -> Request:
+    subject = replace_subject(request.subject, **changes)
+    return changed(request, subject=subject, session=session_name(small.tenant, subject))
+
+
+def refusal_without_powers(unit: SecondaryUnit, request: Request, query: Query | None) -> str:
+    with counting() as tally:
+        reply = answer(unit, request, query)
+    assert reply.sections == ()
+    assert tally.powers_short + tally.powers_full + tally.fixed_base + tally.cots == 0
+    return reply.reason
+
+
+def test_the_session_over_the_wire_gives_the_twins_labels(recorded: Recorded) -> None:
+    small = recorded.small
+    labels = unseal(small.client_key, small.tenant.label_layout(3), recorded.sealed)
+    shape_width = 32
+    twin = NaiveBayesTwin.empty(small.tenant.schema.attribute_sizes, 3, shape_width)
+    assert labels == twin.learn(random_counts(small, 20, "a 0 ")).predict(recorded.asked.indices).tolist()
+
+
+# --- repeats, restarts
+
+
+def test_every_step_asked_again_gets_the_same_bytes(recorded: Recorded) -> None:
+    unit = secondary_unit(recorded.small)
+    for position, (request, reply) in enumerate(
+        zip(recorded.rounds.requests, recorded.rounds.replies, strict=True)
+    ):
+        for earlier in range(position):
+            before = recorded.rounds.requests[earlier]
+            assert answer(unit, before, recorded.query) == recorded.rounds.replies[earlier]
+        for _ in range(2):
+            assert answer(unit, request, recorded.query) == reply
+    # Old steps are still answered alike when the session is finished.
+    for request, reply in zip(recorded.rounds.requests, recorded.rounds.replies, strict=True):
+        with counting() as tally:
+            assert answer(unit, request, recorded.query) == reply
+        assert tally.powers_short == tally.cots == 0
+
+
+def test_a_restarted_unit_folds_the_requests_into_the_same_replies(recorded: Recorded) -> None:
+    for stop in range(3):
+        unit = secondary_unit(recorded.small)
+        for request in recorded.rounds.requests[:stop]:
+            answer(unit, request, recorded.query)
+        unit = secondary_unit(recorded.small)
+        replies = [answer(unit, request, recorded.query) for request in recorded.rounds.requests]
+        assert replies == recorded.rounds.replies
+    assert answer(secondary_unit(recorded.small), recorded.refresh.requests[0]) == recorded.refresh.replies[0]
+
+
+def test_a_query_needs_no_refresh_in_this_process(recorded: Recorded) -> None:
+    # SU's share of the table is recomputed from the subject.
+    unit = secondary_unit(recorded.small)
+    assert answer(unit, recorded.rounds.requests[0], recorded.query) == recorded.rounds.replies[0]
+
+
+def test_a_step_without_those_before_is_refused(recorded: Recorded) -> None:
+    unit = secondary_unit(recorded.small)
+    for request in (recorded.rounds.requests[1], recorded.rounds.requests[2]):
+        assert refusal_without_powers(unit, request, recorded.query) == ReasonCode.PLAN_VIOLATION
+    answer(unit, recorded.rounds.requests[0], recorded.query)
+    assert refusal_without_powers(unit, recorded.rounds.requests[2], recorded.query) == (
+        ReasonCode.PLAN_VIOLATION
+    )
+    # The refusal did not end the session.
+    assert answer(unit, recorded.rounds.requests[1], recorded.query) == recorded.rounds.replies[1]
+
+
+def test_another_request_under_an_answered_step_is_refused_and_the_session_lives(recorded: Recorded) -> None:
+    unit = secondary_unit(recorded.small)
+    first, second, third = recorded.rounds.requests
+    answer(unit, first, recorded.query)
+    answer(unit, second, recorded.query)
+    for request in (first, second):
+        data = request.sections[0]
+        other = changed(request, sections=(bytes([data[0] ^ 1]) + data[1:], *request.sections[1:]))
+        assert refusal_without_powers(unit, other, recorded.query) == ReasonCode.CONFLICTING_REQUEST
+    assert answer(unit, third, recorded.query) == recorded.rounds.replies[2]
+    assert refusal_without_powers(unit, changed(third, plan=bytes(32)), recorded.query) == (
+        ReasonCode.CONFLICTING_REQUEST
+    )
+
+
+def test_one_request_with_other_secret_inputs_at_su_has_another_salt_and_other_tables(
+    recorded: Recorded,
+) -> None:
+    # As after a change of seed: under equal salts the tables would XOR to Δ.
+    request = recorded.refresh.requests[0]
+    unit = secondary_unit(recorded.small)
+    unit.seed = bytes(32)
+    reply = answer(unit, request)
+    original = recorded.refresh.replies[0]
+    assert reply.sections[0] != original.sections[0]
+    tables = [np.frombuffer(r.sections[1], dtype=np.uint64).reshape(-1, 2) for r in (reply, original)]
+    delta = np.frombuffer(recorded.small.secondary.sender.delta, dtype=np.uint64)
+    difference = tables[0] ^ tables[1]
+    assert not (difference == 0).all(axis=1).any()
+    assert not (difference == delta).all(axis=1).any()
+
+
+# --- the plan
+
+
+PLAN_FAULTS: list[tuple[str, Callable[[Request], Request]]] = [
+    ("step 0", lambda r: changed(r, step=0)),
+    ("negative step", lambda r: changed(r, step=-1)),
+    ("step ahead", lambda r: changed(r, step=2)),
+    ("plan", lambda r: changed(r, plan=bytes(32))),
+    ("no plan", lambda r: changed(r, plan=b"")),
+    ("name", lambda r: changed(r, session=bytes(32))),
+    ("no name", lambda r: changed(r, session=b"")),
+    ("no sections", lambda r: changed(r, sections=())),
+    ("a section more", lambda r: changed(r, sections=(*r.sections, b""))),
+    ("a short section", lambda r: changed(r, sections=(r.sections[0][:-1], *r.sections[1:]))),
+    ("a long section", lambda r: changed(r, sections=(r.sections[0] + b"1", *r.sections[1:]))),
+]
+
+
+@pytest.mark.parametrize("fault", [case[1] for case in PLAN_FAULTS], ids=[case[0] for case in PLAN_FAULTS])
+def test_what_is_not_the_next_step_of_the_plan_is_refused_before_any_power(
+    recorded: Recorded, fault: Callable[[Request], Request]
+) -> None:
+    unit = secondary_unit(recorded.small)
+    for request, query in (
+        (recorded.rounds.requests[0], recorded.query),
+        (recorded.refresh.requests[0], None),
+    ):
+        assert refusal_without_powers(unit, fault(request), query) == ReasonCode.PLAN_VIOLATION
+        assert not unit.is_open(request.session)
+
+
+SUBJECT_FAULTS: list[tuple[str, dict[str, object], ReasonCode]] = [
+    ("purpose", {"purpose": "other"}, ReasonCode.PLAN_VIOLATION),
+    ("model", {"model_id": "n"}, ReasonCode.UNKNOWN_MODEL),
+    ("too few records", {"records": 19}, ReasonCode.PLAN_VIOLATION),
+    ("negative records", {"records": -1}, ReasonCode.PLAN_VIOLATION),
+    ("too many records", {"records": (1 << 20) + 1}, ReasonCode.PLAN_VIOLATION),
+    ("too few owners", {"owners": 0}, ReasonCode.PLAN_VIOLATION),
+    ("a version", {"model_version": 1}, ReasonCode.PLAN_VIOLATION),
+    ("a client", {"client": "c"}, ReasonCode.PLAN_VIOLATION),
+    ("a number of rows", {"rows": 1}, ReasonCode.PLAN_VIOLATION),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"), [case[1:] for case in SUBJECT_FAULTS], ids=[case[0] for case in SUBJECT_FAULTS]
+)
+def test_a_refresh_that_is_not_due_is_refused(
+    recorded: Recorded, changes: dict[str, object], reason: ReasonCode
+) -> None:
+    request = about(recorded.small, recorded.refresh.requests[0], **changes)
+    assert refusal_without_powers(secondary_unit(recorded.small), request, None) == reason
+
+
+QUERY_FAULTS: list[tuple[str, dict[str, object], ReasonCode]] = [
+    ("rows", {"rows": 2}, ReasonCode.PLAN_VIOLATION),
+    ("no rows", {"rows": 0}, ReasonCode.PLAN_VIOLATION),
+    ("client", {"client": "a"}, ReasonCode.PLAN_VIOLATION),
+    ("no client", {"client": ""}, ReasonCode.PLAN_VIOLATION),
+    ("model", {"model_id": "n"}, ReasonCode.PLAN_VIOLATION),
+    ("too few records", {"records": 19}, ReasonCode.PLAN_VIOLATION),
+    ("too few owners", {"owners": 0}, ReasonCode.PLAN_VIOLATION),
+    ("a wider model", {"records": 40}, ReasonCode.PLAN_VIOLATION),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"), [case[1:] for case in QUERY_FAULTS], ids=[case[0] for case in QUERY_FAULTS]
+)
+def test_a_query_session_that_does_not_match_the_clients_query_is_refused(
+    recorded: Recorded, changes: dict[str, object], reason: ReasonCode
+) -> None:
+    unit = secondary_unit(recorded.small)
+    request = about(recorded.small, recorded.rounds.requests[0], **changes)
+    assert refusal_without_powers(unit, request, recorded.query) == reason
+
+
+HOSTILE_QUERIES: list[tuple[str, Callable[[SmallTenant, Query], Query | None], ReasonCode]] = [
+    ("none", lambda small, q: None, ReasonCode.PLAN_VIOLATION),
+    ("model", lambda small, q: msgspec.structs.replace(q, model_id="n"), ReasonCode.PLAN_VIOLATION),
+    ("rows", lambda small, q: msgspec.structs.replace(q, rows=2), ReasonCode.PLAN_VIOLATION),
+    ("no bytes", lambda small, q: msgspec.structs.replace(q, ciphertexts=b""), ReasonCode.PLAN_VIOLATION),
+    (
+        "odd bytes",
+        lambda small, q: msgspec.structs.replace(q, ciphertexts=b"1"),
+        ReasonCode.INVALID_CIPHERTEXT,
+    ),
+    (
+        "one more",
+        lambda small, q: msgspec.structs.replace(q, ciphertexts=q.ciphertexts + bytes(128)),
+        ReasonCode.PLAN_VIOLATION,
+    ),
+    (
+        "T2 = 0",
+        lambda small, q: msgspec.structs.replace(q, ciphertexts=bytes(len(q.ciphertexts))),
+        ReasonCode.INVALID_CIPHERTEXT,
+    ),
+    (
+        "another's T2",
+        lambda small, q: query_for(
+            small, encode_bits(small.tenant.schema, random_records(small, 3, "x")), "x"
+        ),
+        ReasonCode.NOT_OPENABLE,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("hostile", "reason"), [case[1:] for case in HOSTILE_QUERIES], ids=[case[0] for case in HOSTILE_QUERIES]
+)
+def test_su_takes_t2_from_the_clients_own_message_and_checks_it(
+    recorded: Recorded, hostile: Callable[[SmallTenant, Query], Query | None], reason: ReasonCode
+) -> None:
+    unit = secondary_unit(recorded.small)
+    reply = answer(unit, recorded.rounds.requests[0], hostile(recorded.small, recorded.query))
+    assert (reply.reason, reply.sections) == (reason, ())
+    # The failed attempt leaves nothing behind.
+    assert not unit.is_open(recorded.rounds.requests[0].session)
+    assert answer(unit, recorded.rounds.requests[0], recorded.query) == recorded.rounds.replies[0]
+
+
+def test_too_many_rows_are_refused_although_the_client_asked_for_them(recorded: Recorded) -> None:
+    query = msgspec.structs.replace(recorded.query, rows=6)
+    request = about(recorded.small, recorded.rounds.requests[0], rows=6)
+    reason = refusal_without_powers(secondary_unit(recorded.small), request, query)
+    assert reason == ReasonCode.TOO_MANY_ROWS
+
+
+@pytest.mark.parametrize("excess", [1, -1])
+def test_a_masked_value_longer_than_slots_and_mask_is_out_of_range(recorded: Recorded, excess: int) -> None:
+    small, request = recorded.small, recorded.refresh.requests[0]
+    layout = recorded.model.layout
+    huge = excess << (layout.packed_bits + 81)
+    halves = half_open(
+        small.tenant.parameters,
+        recorded.model.ciphertexts,
+        small.master.theta,
+        [huge] * layout.ciphertexts,
+    )
+    width = small.tenant.parameters.component_bytes
+    masked = b"".join(half.to_bytes(width, "big") for half in halves)
+    reply = answer(secondary_unit(small), changed(request, sections=(masked, *request.sections[1:])))
+    assert (reply.reason, reply.sections) == (ReasonCode.OUT_OF_RANGE, ())
+
+
+@pytest.mark.parametrize("section", [0, 1])
+@pytest.mark.parametrize("filling", [b"\x00", b"\xff"])
+def test_components_out_of_range_are_refused(recorded: Recorded, section: int, filling: bytes) -> None:
+    request = recorded.refresh.requests[0]
+    sections = list(request.sections)
+    sections[section] = filling * len(sections[section])
+    reply = answer(secondary_unit(recorded.small), changed(request, sections=tuple(sections)))
+    assert reply.reason in {ReasonCode.PROTOCOL_ERROR, ReasonCode.NOT_OPENABLE}
+
+
+# --- bounds
+
+
+def test_the_oldest_sessions_make_room_and_can_be_begun_anew(recorded: Recorded) -> None:
+    unit = secondary_unit(recorded.small)
+    first = recorded.rounds.requests[0]
+    answer(unit, first, recorded.query)
+    for offset in range(1, MAX_OPEN_SESSIONS + 1):
+        answer(unit, about(recorded.small, first, query_offset=offset), recorded.query)
+    assert not unit.is_open(first.session)
+    reply = answer(unit, recorded.rounds.requests[1], recorded.query)
+    assert reply.reason == ReasonCode.PLAN_VIOLATION
+    assert [answer(unit, request, recorded.query) for request in recorded.rounds.requests] == (
+        recorded.rounds.replies
+    )
+    assert MAX_FINISHED_SESSIONS > 0
+
+
+# --- base transfers
+
+
+def base_rounds(small: SmallTenant, unit: SecondaryUnit, seed: bytes) -> tuple[Rounds, TransferBases]:
+    rounds = Rounds(unit)
+    session = Session(small.tenant, "mu", seed, base_subject(), base_plan(small.tenant))
+    delta = draw_delta(seeded_coins("delta of mu"), garbling=False)
+    return rounds, rounds.run(session, base_master(session, delta))
+
+
+def test_the_base_session_pairs_the_units_and_is_stored_before_it_ends(recorded: Recorded) -> None:
+    small = recorded.small
+    stored: list[TransferBases] = []
+    unit = secondary_unit(small, with_bases=False)
+    unit.store_bases = stored.append
+    refused = answer(unit, recorded.refresh.requests[0])
+    assert refused.reason == ReasonCode.PLAN_VIOLATION
+    rounds, own = base_rounds(small, unit, small.master.seed)
+    assert len(rounds.requests) == 2
+    (theirs,) = stored
+    assert unit.bases is theirs
+    for sender, receiver in ((own.sender, theirs.receiver), (theirs.sender, own.receiver)):
+        pairs = zip(receiver.seeds_zero, receiver.seeds_one, strict=True)
+        chosen = [pair[bit] for pair, bit in zip(pairs, choices_of_delta(sender.delta), strict=True)]
+        assert list(sender.seeds) == chosen
+    assert theirs.sender.delta == small.secondary.sender.delta
+    # Asked again, in this process and the next, it answers the same bytes and stores the same seeds.
+    again = secondary_unit(small, with_bases=False)
+    again.store_bases = stored.append
+    for each in (unit, again):
+        assert [answer(each, request) for request in rounds.requests] == rounds.replies
+    assert len(stored) == 2
+    assert stored[1] == stored[0]
+
+
+def test_a_base_session_with_parameters_is_refused(recorded: Recorded) -> None:
+    small = recorded.small
+    unit = secondary_unit(small, with_bases=False)
+    session = Session(small.tenant, "mu", small.master.seed, base_subject(), base_plan(small.tenant))
+    session.absorb_request((b"",))
+    request = about(small, request_of(session, (b"",)), rows=1)
+    assert refusal_without_powers(unit, request, None) == ReasonCode.PLAN_VIOLATION
+
+
+@pytest.mark.parametrize("filling", [b"\x00", b"\x01", b"\xff"])
+def test_a_base_session_with_hostile_numbers_is_refused(recorded: Recorded, filling: bytes) -> None:
+    small = recorded.small
+    unit = secondary_unit(small, with_bases=False)
+    plan = base_plan(small.tenant)
+    session = Session(small.tenant, "mu", small.master.seed, base_subject(), plan)
+    sections = tuple(filling * section.size for section in plan.steps[0].request)
+    session.absorb_request(sections)
+    reply: Reply = answer(unit, request_of(session, sections))
+    assert reply.reason in {ReasonCode.INVALID_KEY, ReasonCode.INVALID_CIPHERTEXT}
+    assert unit.bases is None
+
+
+def test_a_subject_has_one_refresh(recorded: Recorded) -> None:
+    query, refresh = recorded.rounds.requests[0].subject, recorded.refresh.requests[0].subject
+    assert refresh_subject_of(query) == refresh == refresh_subject_of(refresh)
