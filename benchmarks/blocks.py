@@ -73,7 +73,9 @@ class Blocks:
                 "block.base_transfers",
                 "Base transfers, both directions, once per key epoch",
                 "key epoch",
-                lambda: Prepared(self._deployment.run_base_transfers, note="2 × 128 transfers, 2 round trips"),
+                lambda: Prepared(
+                    self._deployment.run_base_transfers, note="2 × 128 transfers, 2 round trips"
+                ),
                 repetitions=5,
                 warm_up=False,
             ),

@@ -79,7 +79,9 @@ class Deployment:
         found = {}
         for role, name in PARTIES.items():
             secrets, party = draw_party(self.parameters, TENANT, role, name, Coins.fresh())
-            found[role] = Enrolled(party, secrets, Ed25519PrivateKey.from_private_bytes(secrets["signing_key"]))
+            found[role] = Enrolled(
+                party, secrets, Ed25519PrivateKey.from_private_bytes(secrets["signing_key"])
+            )
         return found
 
     @cached_property

@@ -13,13 +13,15 @@ from statistics import median
 
 from crypto.arithmetic import power
 from crypto.coins import Coins
-from crypto.counting import counting
+from crypto.counting import Tally, counting
 
 Work = Callable[[], object]
 """The thing to be timed."""
 
 SHORTEST_SECONDS = 0.05
 """Shorter work is called again and again within one repetition, until it takes about so long."""
+
+MOST_CALLS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +145,14 @@ def measure(benchmark: Benchmark, meter: PowerMeter, *, quick: bool = False) -> 
     """
     prepared = benchmark.prepare()
     calls = 1
-    counted: Mapping[str, int] = {}
+    tallies: list[Tally] = []
     if benchmark.warm_up:
+        # Twice: the first call may make what is kept from then on, and tells nothing of the next.
+        prepared.work()
         start = time.process_time()
-        with counting() as tally:
-            prepared.work()
-        counted = tally.as_dict()
-        calls = max(1, math.ceil(SHORTEST_SECONDS / max(time.process_time() - start, 1e-6)))
-        calls = min(calls, 1000)
+        prepared.work()
+        calls = math.ceil(SHORTEST_SECONDS / max(time.process_time() - start, 1e-6))
+        calls = min(max(1, calls), MOST_CALLS)
     repetitions = min(2, benchmark.repetitions) if quick else benchmark.repetitions
     cpu, wall = [], []
     powers = meter.measure()
@@ -160,8 +162,7 @@ def measure(benchmark: Benchmark, meter: PowerMeter, *, quick: bool = False) -> 
             for _ in range(calls):
                 prepared.work()
             cpu_end, wall_end = time.process_time(), time.perf_counter()
-        if not counted:
-            counted = tally.as_dict()
+        tallies.append(tally)
         cpu.append((cpu_end - cpu_start) / calls / prepared.units)
         wall.append((wall_end - wall_start) / calls / prepared.units)
         powers += meter.measure()
@@ -177,6 +178,6 @@ def measure(benchmark: Benchmark, meter: PowerMeter, *, quick: bool = False) -> 
         wall_seconds=median(wall),
         pm_seconds=pm,
         repetitions=repetitions,
-        counts={name: amount / prepared.units for name, amount in counted.items() if amount},
+        counts={name: n / calls / prepared.units for name, n in tallies[0].as_dict().items() if n},
         note=prepared.note,
     )

@@ -5,7 +5,7 @@ log itself. Every answer is held against the plaintext twin before anything is t
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from benchmarks.data_sets import BUNDLED, DataSet, available, data_set
 from benchmarks.deployment import CLIENT, OWNER, Deployment
@@ -80,7 +80,7 @@ class Learner:
             for offset, wires in enumerate(chunks[first : first + together], start=first):
                 found = unit.screen_chunk(receive(self.tenant, TopicName.CHUNKS, wires, offset))
                 if not isinstance(found, ScreenedChunk):
-                    raise RuntimeError("a chunk was taken for something else")
+                    raise TypeError("a chunk was taken for a withdrawal")
                 screened.append(found)
             if unit.failing_proofs([chunk.statement for chunk in screened]):
                 raise RuntimeError("a proof failed")
@@ -162,9 +162,7 @@ class Learner:
     def ask(self, rows: int) -> Asked:
         """Encrypt, prove and sign a query of the first rows of the data set."""
         records = self.data.batch(rows)
-        query = make_query(
-            self.tenant, CLIENT, "nb", encode_bits(self.tenant.schema, records), Coins.fresh()
-        )
+        query = make_query(self.tenant, CLIENT, "nb", encode_bits(self.tenant.schema, records), Coins.fresh())
         keys = self.deployment.signing_keys
         wires = sign(keys, self.tenant, CLIENT, TopicName.QUERIES, "query", encode(query))
         return Asked(query, wires, self.twin.predict(records.indices).tolist())
@@ -202,7 +200,7 @@ class NaiveBayes:
                         f"nb.refresh_{name}",
                         f"{_title(name)}: refresh, encrypted counts to shares of the table, both units",
                         "refresh",
-                        lambda name=name: self._refresh(name),
+                        partial(self._refresh, name),
                         repetitions=5,
                     )
                 )
@@ -218,21 +216,21 @@ class NaiveBayes:
                 f"nb.encrypt_{name}",
                 f"{title}: count, encrypt, prove, sign (owner)",
                 "record",
-                lambda: self._publish(name),
+                partial(self._publish, name),
                 target=0.002 if adult else None,
             ),
             Benchmark(
                 f"nb.train_{name}_together",
                 f"{title}: all of MU's work, the proofs of {CHUNKS_TOGETHER} chunks together",
                 "record",
-                lambda: self._train(name, CHUNKS_TOGETHER, CHUNKS_TOGETHER),
+                partial(self._train, name, CHUNKS_TOGETHER, CHUNKS_TOGETHER),
                 target=0.0005 if adult else None,
             ),
             Benchmark(
                 f"nb.train_{name}_singly",
                 f"{title}: all of MU's work, one chunk at a time",
                 "record",
-                lambda: self._train(name, CHUNKS_SINGLY, 1),
+                partial(self._train, name, CHUNKS_SINGLY, 1),
                 target=0.001 if adult else None,
             ),
         ]
@@ -247,20 +245,20 @@ class NaiveBayes:
                     f"nb.query_{name}_{rows}",
                     f"{_title(name)}: {how}, both units",
                     "row",
-                    lambda rows=rows: self._answer(name, rows),
+                    partial(self._answer, name, rows),
                     target=target if nursery else None,
                 ),
                 Benchmark(
                     f"nb.ask_{name}_{rows}",
                     f"{_title(name)}: {how}, the client's encryption and proof",
                     "row",
-                    lambda rows=rows: self._ask(name, rows),
+                    partial(self._ask, name, rows),
                 ),
                 Benchmark(
                     f"nb.read_{name}_{rows}",
                     f"{_title(name)}: {how}, the client's opening of the answer",
                     "row",
-                    lambda rows=rows: self._read(name, rows),
+                    partial(self._read, name, rows),
                 ),
             ]
         return found
@@ -275,7 +273,9 @@ class NaiveBayes:
         records = learner.data.batch(CHUNK_RECORDS)
         size = sum(map(len, learner.publish(records, 0)))
         return Prepared(
-            lambda: learner.publish(records, 0), CHUNK_RECORDS, f"{learner.data.shape}; {size:,} bytes a chunk"
+            lambda: learner.publish(records, 0),
+            CHUNK_RECORDS,
+            f"{learner.data.shape}; {size:,} bytes a chunk",
         )
 
     def _train(self, name: str, number: int, together: int) -> Prepared:

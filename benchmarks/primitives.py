@@ -1,6 +1,7 @@
 """The cryptosystem: keys, encryption, opening, proofs, checks of foreign numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from benchmarks.deployment import Deployment
 from benchmarks.measure import Benchmark, Prepared
@@ -79,7 +80,7 @@ class Primitives:
                 "primitive.tables_units",
                 f"Tables of g and h that MU keeps: window 6, {proofs}-bit exponents",
                 "start",
-                lambda: self._tables(6, proofs),
+                partial(self._tables, 6, proofs),
                 repetitions=5,
                 warm_up=False,
             ),
@@ -87,7 +88,7 @@ class Primitives:
                 "primitive.tables_encryption",
                 f"Tables of g and h for encryption alone: window 8, {bits}-bit exponents",
                 "start",
-                lambda: self._tables(8, bits),
+                partial(self._tables, 8, bits),
                 repetitions=5,
                 warm_up=False,
             ),
@@ -95,25 +96,25 @@ class Primitives:
                 "primitive.power_table_6",
                 f"Power by table, window 6, {bits}-bit exponent",
                 "power",
-                lambda: self._table_power(6),
+                partial(self._table_power, 6),
             ),
             Benchmark(
                 "primitive.power_table_8",
                 f"Power by table, window 8, {bits}-bit exponent",
                 "power",
-                lambda: self._table_power(8),
+                partial(self._table_power, 8),
             ),
             Benchmark(
                 "primitive.multi_power_single",
                 "Product of 6 powers with 128-bit exponents: one component of one proof",
                 "base",
-                lambda: self._multi_power(6, 128),
+                partial(self._multi_power, 6, 128),
             ),
             Benchmark(
                 "primitive.multi_power_batch",
                 "Product of 360 powers with 208-bit exponents: one component of 60 proofs",
                 "base",
-                lambda: self._multi_power(360, 208),
+                partial(self._multi_power, 360, 208),
             ),
         ]
 
@@ -136,14 +137,14 @@ class Primitives:
                 "primitive.open",
                 "Open one ciphertext: MU's half and SU's half",
                 "ciphertext",
-                lambda: self._open(1),
+                partial(self._open, 1),
                 target=0.2,
             ),
             Benchmark(
                 "primitive.open_many",
                 f"Open {MANY} ciphertexts together: both halves",
                 "ciphertext",
-                lambda: self._open(MANY),
+                partial(self._open, MANY),
                 target=0.2,
             ),
             Benchmark("primitive.decrypt", "Decrypt as the owner of a weak key", "ciphertext", self._decrypt),
@@ -163,17 +164,14 @@ class Primitives:
             ),
             Benchmark("primitive.add", "Add two ciphertexts", "ciphertext", self._add),
             Benchmark(
-                "primitive.validate", "Check a foreign ciphertext, before its proof", "ciphertext", self._validate
+                "primitive.validate",
+                "Check a foreign ciphertext, before its proof",
+                "ciphertext",
+                self._validate,
             ),
         ]
 
     def _of_proofs(self) -> list[Benchmark]:
-        def prove(size: int) -> Callable[[], Prepared]:
-            return lambda: self._prove(size)
-
-        def verify(proofs: int, size: int) -> Callable[[], Prepared]:
-            return lambda: self._verify(proofs, size)
-
         rows = []
         for size in (1, 5):
             word = "ciphertext" if size == 1 else "ciphertexts"
@@ -182,13 +180,13 @@ class Primitives:
                     f"primitive.prove_{size}",
                     f"Prove knowledge of the plaintexts of {size} {word}",
                     "proof",
-                    prove(size),
+                    partial(self._prove, size),
                 ),
                 Benchmark(
                     f"primitive.verify_{size}",
                     f"Verify one proof about {size} {word}",
                     "proof",
-                    verify(1, size),
+                    partial(self._verify, 1, size),
                 ),
             ]
         rows.append(
@@ -196,7 +194,7 @@ class Primitives:
                 "primitive.verify_60x5",
                 "Verify 60 proofs about 5 ciphertexts each together",
                 "proof",
-                verify(60, 5),
+                partial(self._verify, 60, 5),
             )
         )
         return rows
@@ -222,7 +220,9 @@ class Primitives:
     def _check_configuration(self) -> Prepared:
         configuration = self._deployment.plain_tenant.configuration
         insecure = self._profile.insecure
-        return Prepared(lambda: tenant_from(configuration, allow_insecure=insecure), note="two units, one client")
+        return Prepared(
+            lambda: tenant_from(configuration, allow_insecure=insecure), note="two units, one client"
+        )
 
     # --- powers
 
@@ -287,7 +287,8 @@ class Primitives:
 
     def _decrypt(self) -> Prepared:
         key = self._deployment.client_key
-        ciphertext = key.public.encrypt(*self._plaintexts(1), Coins.fresh())
+        (plaintext,) = self._plaintexts(1)
+        ciphertext = key.public.encrypt(plaintext, Coins.fresh())
         return Prepared(lambda: key.decrypt(ciphertext))
 
     def _open_strong(self) -> Prepared:
@@ -323,9 +324,7 @@ class Primitives:
         ciphertexts = key.encrypt_many_with(plaintexts, randomness)
         coins = Coins.fresh()
         return Prepared(
-            lambda: prove_plaintexts(
-                key, ciphertexts, plaintexts, randomness, context=CONTEXT, coins=coins
-            )
+            lambda: prove_plaintexts(key, ciphertexts, plaintexts, randomness, context=CONTEXT, coins=coins)
         )
 
     def _verify(self, proofs: int, size: int) -> Prepared:
@@ -335,9 +334,7 @@ class Primitives:
             plaintexts = self._plaintexts(size)
             randomness = [self._exponent() for _ in plaintexts]
             ciphertexts = key.encrypt_many_with(plaintexts, randomness)
-            proof = prove_plaintexts(
-                key, ciphertexts, plaintexts, randomness, context=CONTEXT, coins=coins
-            )
+            proof = prove_plaintexts(key, ciphertexts, plaintexts, randomness, context=CONTEXT, coins=coins)
             statements.append(Statement(ciphertexts, proof, CONTEXT))
         return Prepared(lambda: verify_plaintexts(key, statements, Coins.fresh()), units=proofs)
 

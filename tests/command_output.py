@@ -12,7 +12,7 @@ def read_objects(stdout: str) -> list[dict[str, Any]]:
     objects: list[dict[str, Any]] = [json.loads(line) for line in stdout.splitlines()]
     for found in objects:
         kind = found["schema"].removeprefix("privml.").removesuffix("/1")
-        schema = json.loads((files("schemas") / "cli" / f"{kind}.json").read_text())
+        schema = json.loads((files("schemas") / "cli" / f"{kind.replace(' ', '_')}.json").read_text())
         jsonschema.Draft202012Validator.check_schema(schema)
         jsonschema.validate(found, schema, cls=jsonschema.Draft202012Validator)
     return objects

@@ -81,6 +81,10 @@ def test_the_wheel_works_from_any_folder_without_the_sources(wheel: Path, tmp_pa
     assert run(python, "-m", "pipeline", "--version") == "privml 0.1.0\n"
     assert json.loads(run(python, "-m", "pipeline", "errors", "--json"))["codes"]
     assert run(python, target / "bin" / "privml", "--version") == "privml 0.1.0\n"
+    data = elsewhere / "data.csv"
+    data.write_text("a,b,kind\n" + "".join(f"v{i % 3},{i % 2},k{i % 2}\n" for i in range(60)))
+    demo = ("demo", "--data", data, "--profile", "toy", "--insecure", "--queries", "3", "--json")
+    assert json.loads(run(python, "-m", "pipeline", *demo))["twin_agreement"] == 1
 
 
 def test_no_other_distribution_owns_our_package_names() -> None:

@@ -66,8 +66,8 @@ def init(
     Every party draws its keys in a process of its own and writes its own keystore; this command
     reads public files only. The primes are forgotten as soon as the parameters are made.
     """
-    from pipeline.schema_files import read_schema  # noqa: PLC0415
-    from pipeline.set_up import (  # noqa: PLC0415 - commands import what they need when they run
+    from pipeline.schema_files import read_schema
+    from pipeline.set_up import (
         PARAMETERS_FILE,
         TenantPlan,
         known_profile,
@@ -75,7 +75,7 @@ def init(
         read_public_key,
         spawn_parties,
     )
-    from schemas.configuration import Limits  # noqa: PLC0415
+    from schemas.configuration import Limits
 
     output = Output(json)
     if classifier != "nb":
@@ -125,7 +125,7 @@ def init(
 
 
 def _parameters(folder: Path, tenant: str, profile: str) -> Path:
-    from pipeline.set_up import make_parameters  # noqa: PLC0415
+    from pipeline.set_up import make_parameters
 
     with progress() as bar:
         task = bar.add_task("searching for two safe primes", total=None)

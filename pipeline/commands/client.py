@@ -54,9 +54,9 @@ def predict(
     The units learn how many rows were asked and when, not the rows and not the labels. Rows of one
     query message share its cost: fewer, larger messages are cheaper.
     """
-    from dataclasses import replace  # noqa: PLC0415 - commands import what they need when they run
+    from dataclasses import replace
 
-    from pipeline.settings import load_settings, settings_path  # noqa: PLC0415
+    from pipeline.settings import load_settings, settings_path
 
     settings = load_settings(settings_path(config))
     if transport is not None:
@@ -98,15 +98,15 @@ async def _predict(
     timeout_seconds: float,
     output: Output,
 ) -> list[dict[str, Any]]:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
-    from crypto.plaintext_proof import table_bits  # noqa: PLC0415
-    from pipeline.client_service import ClientService  # noqa: PLC0415
-    from pipeline.csv_input import read_query_file  # noqa: PLC0415
-    from pipeline.meter import Meter  # noqa: PLC0415
-    from pipeline.parties import fetch_tenant, open_identity  # noqa: PLC0415
-    from pipeline.topic_urls import open_transport  # noqa: PLC0415
-    from roles.encoding import collect_records, encode_bits  # noqa: PLC0415
+    from crypto.plaintext_proof import table_bits
+    from pipeline.client_service import ClientService
+    from pipeline.csv_input import read_query_file
+    from pipeline.meter import Meter
+    from pipeline.parties import fetch_tenant, open_identity
+    from pipeline.topic_urls import open_transport
+    from roles.encoding import collect_records, encode_bits
 
     keystore, passphrase_file, passphrase_fd = keys
     loop = asyncio.get_running_loop()

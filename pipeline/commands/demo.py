@@ -49,12 +49,16 @@ def demo(
         raise typer.BadParameter("this version knows one classifier: nb", param_hint="--classifier")
     if keep is not None and keep.exists():
         raise typer.BadParameter("the folder exists already", param_hint="--keep")
+    from pipeline.set_up import known_profile
+
+    if known_profile(profile).insecure and not insecure:
+        raise typer.BadParameter(f"profile '{profile}' is for trials; add --insecure", param_hint="--profile")
     table = _table(data)
     label = label or table.columns[-1]
     if label not in table.columns:
         raise typer.BadParameter(f"no column '{label}' in the data", param_hint="--label")
 
-    from pipeline.demo import DemoOptions  # noqa: PLC0415 - commands import what they need when they run
+    from pipeline.demo import DemoOptions
 
     options = DemoOptions(label, owners, chunk_size, profile, insecure, seed, queries, bins)
     if keep is not None:
@@ -70,7 +74,7 @@ def demo(
 
 
 def _table(data: Path | None) -> "DemoTable":
-    from pipeline.demo_data import load_breast_cancer, load_csv_table  # noqa: PLC0415
+    from pipeline.demo_data import load_breast_cancer, load_csv_table
 
     if data is not None:
         return load_csv_table(data)
@@ -84,8 +88,8 @@ def _table(data: Path | None) -> "DemoTable":
 
 
 def _run(table: "DemoTable", options: Any, folder: Path, kept: Path | None, output: Output) -> dict[str, Any]:
-    from pipeline.demo import run_demo  # noqa: PLC0415
-    from pipeline.demo_report import demo_report  # noqa: PLC0415
+    from pipeline.demo import run_demo
+    from pipeline.demo_report import demo_report
 
     run = run_demo(table, options, folder, output.say)
     report = demo_report(table, options, run, MAX_RECORDS, kept)
@@ -95,7 +99,7 @@ def _run(table: "DemoTable", options: Any, folder: Path, kept: Path | None, outp
 
 
 def _print(report: dict[str, Any]) -> None:
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table
 
     terminal = console()
     power = report["pm_seconds"]

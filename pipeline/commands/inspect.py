@@ -21,11 +21,11 @@ app = typer.Typer(no_args_is_help=True, help="Look at topics, chunks, journal an
 @app.command()
 def topics(config: ConfigOption = None, transport: TransportOption = None, json: JsonOption = False) -> None:
     """List the topics with their sizes."""
-    from pipeline.inspection import inspect_topics  # noqa: PLC0415 - commands import what they need
+    from pipeline.inspection import inspect_topics
 
     listed = _with_tenant(config, transport, lambda opened, _: inspect_topics(opened))
     output = Output(json)
-    output.result("inspect.topics", {"topics": listed})
+    output.result("inspect topics", {"topics": listed})
     for info in listed:
         output.document(f"{info['topic']:32} {info['messages']:8} messages {info['bytes']:12} bytes")
 
@@ -38,28 +38,28 @@ def chunk(
     json: JsonOption = False,
 ) -> None:
     """Show what is public of one chunk: owner, number of records, layout, sizes."""
-    from pipeline.inspection import inspect_chunk  # noqa: PLC0415
+    from pipeline.inspection import inspect_chunk
 
     found = _with_tenant(config, transport, lambda opened, tenant: inspect_chunk(opened, tenant, chunk_id))
-    _show("inspect.chunk", found, Output(json))
+    _show("inspect chunk", found, Output(json))
 
 
 @app.command()
 def model(config: ConfigOption = None, transport: TransportOption = None, json: JsonOption = False) -> None:
     """Recompute the encrypted model from the log and show its hash."""
-    from pipeline.inspection import inspect_model  # noqa: PLC0415
+    from pipeline.inspection import inspect_model
 
-    _show("inspect.model", _with_tenant(config, transport, inspect_model), Output(json))
+    _show("inspect model", _with_tenant(config, transport, inspect_model), Output(json))
 
 
 @app.command()
 def journal(config: ConfigOption = None, transport: TransportOption = None, json: JsonOption = False) -> None:
     """List MU's decisions in order."""
-    from pipeline.inspection import inspect_journal  # noqa: PLC0415
+    from pipeline.inspection import inspect_journal
 
     entries = _with_tenant(config, transport, inspect_journal)
     output = Output(json)
-    output.result("inspect.journal", {"entries": entries})
+    output.result("inspect journal", {"entries": entries})
     for entry in entries:
         if "ignored" in entry:
             output.document(f"{'':>8} ignored: {entry['ignored']}")
@@ -79,9 +79,9 @@ def _show(kind: str, fields: dict[str, Any], output: Output) -> None:
 def _with_tenant(
     config: "Path | None", transport_url: str | None, look: "Callable[[Transport, Tenant], Awaitable[Any]]"
 ) -> Any:
-    from pipeline.parties import fetch_tenant  # noqa: PLC0415
-    from pipeline.settings import load_settings, settings_path  # noqa: PLC0415
-    from pipeline.topic_urls import open_transport  # noqa: PLC0415
+    from pipeline.parties import fetch_tenant
+    from pipeline.settings import load_settings, settings_path
+    from pipeline.topic_urls import open_transport
 
     settings = load_settings(settings_path(config))
 

@@ -79,7 +79,7 @@ def write_object(kind: str, fields: Mapping[str, object]) -> None:
 
 def console() -> "Console":
     """Return the console of stderr: no colour and no control codes unless it is a terminal."""
-    from rich.console import Console  # noqa: PLC0415 - a quarter of the start-up time, for few commands
+    from rich.console import Console
 
     terminal = sys.stderr.isatty()
     return Console(
@@ -89,7 +89,7 @@ def console() -> "Console":
 
 def progress() -> "Progress":
     """Return a progress bar on stderr that stays silent unless stderr is a terminal."""
-    from rich.progress import Progress  # noqa: PLC0415 - as above
+    from rich.progress import Progress
 
     target = console()
     return Progress(console=target, transient=True, disable=not target.is_terminal)

@@ -49,7 +49,7 @@ def publish(
     The whole file is checked before the first chunk leaves. Public are the number of records per
     chunk and when they come; their content is not.
     """
-    from pipeline.csv_input import check_training_file, read_training_file  # noqa: PLC0415
+    from pipeline.csv_input import check_training_file, read_training_file
 
     async def work(service: "OwnerService", tenant: "Tenant") -> dict[str, Any]:
         records = await asyncio.to_thread(check_training_file, file, tenant.schema)
@@ -137,7 +137,7 @@ def _receipt(receipt: "Receipt | None") -> dict[str, Any] | None:
 
 
 def _refused_exit() -> int:
-    from schemas.reasons import ExitCode  # noqa: PLC0415
+    from schemas.reasons import ExitCode
 
     return int(ExitCode.REFUSED)
 
@@ -154,14 +154,14 @@ def _as_owner(
     *,
     json: bool,
 ) -> dict[str, Any]:
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace
 
-    from crypto.plaintext_proof import table_bits  # noqa: PLC0415
-    from pipeline.meter import Meter  # noqa: PLC0415
-    from pipeline.owner_service import Outbox, OwnerService  # noqa: PLC0415
-    from pipeline.parties import fetch_tenant, open_identity  # noqa: PLC0415
-    from pipeline.settings import load_settings, settings_path  # noqa: PLC0415
-    from pipeline.topic_urls import open_transport  # noqa: PLC0415
+    from crypto.plaintext_proof import table_bits
+    from pipeline.meter import Meter
+    from pipeline.owner_service import Outbox, OwnerService
+    from pipeline.parties import fetch_tenant, open_identity
+    from pipeline.settings import load_settings, settings_path
+    from pipeline.topic_urls import open_transport
 
     settings: Settings = load_settings(settings_path(config))
     if transport_url is not None:

@@ -24,8 +24,8 @@ def infer(
     Everything in it is public: values of categorical columns and bin edges are taken from the file,
     so look at the list that is printed before you hand the schema on.
     """
-    from pipeline.schema_inference import infer_schema  # noqa: PLC0415 - commands import what they need
-    from schemas.schema_toml import dump_schema  # noqa: PLC0415
+    from pipeline.schema_inference import infer_schema
+    from schemas.schema_toml import dump_schema
 
     output = Output(json)
     inferred = infer_schema(file, label, bins)

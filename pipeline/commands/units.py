@@ -76,10 +76,10 @@ def _run(
     insecure: bool,
     json: bool,
 ) -> None:
-    from dataclasses import replace  # noqa: PLC0415 - commands import what they need when they run
+    from dataclasses import replace
 
-    from pipeline.log_setup import configure_logs  # noqa: PLC0415
-    from pipeline.settings import load_settings, settings_path  # noqa: PLC0415
+    from pipeline.log_setup import configure_logs
+    from pipeline.settings import load_settings, settings_path
 
     configure_logs(json=json, role=role.value)
     settings = load_settings(settings_path(config))
@@ -109,10 +109,10 @@ async def _serve(
     insecure: bool,
     output: Output,
 ) -> None:
-    from pipeline.parties import fetch_tenant, open_identity  # noqa: PLC0415
-    from pipeline.topic_urls import open_transport  # noqa: PLC0415
-    from pipeline.unit_process import run_unit  # noqa: PLC0415
-    from roles.unit_keys import unit_keys  # noqa: PLC0415
+    from pipeline.parties import fetch_tenant, open_identity
+    from pipeline.topic_urls import open_transport
+    from pipeline.unit_process import run_unit
+    from roles.unit_keys import unit_keys
 
     async with open_transport(settings.transport) as transport:
         tenant = await fetch_tenant(settings, transport, insecure=insecure)

@@ -204,7 +204,7 @@ def table_share_secondary(secrets: UnitSecrets, shape: TableShape, subject: Subj
         shape: Of the table.
         subject: Of the refresh, or of a query that the refreshed model answers.
     """
-    return shape.table(_mask_words(secrets, shape, subject))
+    return shape.table(_mask_words(secrets, shape, refresh_subject_of(subject)))
 
 
 def refresh_subject_of(subject: Subject) -> Subject:
@@ -241,8 +241,8 @@ def check_refresh_subject(tenant: Tenant, subject: Subject) -> None:
         raise PlanViolationError("the model holds records of too few owners to answer")
 
 
-def _mask_words(secrets: UnitSecrets, shape: TableShape, subject: Subject) -> npt.NDArray[np.uint64]:
-    coins = model_coins(secrets.seed, shape.tenant, shape.plan, refresh_subject_of(subject))
+def _mask_words(secrets: UnitSecrets, shape: TableShape, refresh: Subject) -> npt.NDArray[np.uint64]:
+    coins = model_coins(secrets.seed, shape.tenant, shape.plan, refresh)
     words = coins.words(len(shape.entries), np.uint64)
     return words & np.uint64((1 << shape.score_width) - 1)
 

@@ -1,4 +1,4 @@
-"""MU's decisions: one reason code for everything that can be wrong, and a state that the journal gives back."""
+"""MU's decisions: a reason for everything that can be wrong, and a state that the journal gives back."""
 
 import hashlib
 from collections.abc import Callable
@@ -312,9 +312,9 @@ def test_a_query_that_somebody_else_sends_again_has_a_bad_proof(small: SmallTena
 def test_a_model_of_too_few_records_or_owners_does_not_answer(limits: Limits, size: int) -> None:
     small = small_tenant(limits=limits)
     desk = Desk(small)
-    assert refused(lambda: desk.query()) == ReasonCode.NOT_ENOUGH_RECORDS
+    assert refused(desk.query) == ReasonCode.NOT_ENOUGH_RECORDS
     desk.chunk(0, size)
-    assert refused(lambda: desk.query()) == ReasonCode.NOT_ENOUGH_RECORDS
+    assert refused(desk.query) == ReasonCode.NOT_ENOUGH_RECORDS
     desk.chunk(1, 20, owner="b")
     assert desk.query().kind == EntryKind.QUERY
 
@@ -324,7 +324,7 @@ def test_a_query_is_answered_once(small: SmallTenant) -> None:
     desk.chunk(0)
     desk.query()
     other = query_message(small_query(small, "query"), proof=b"")
-    assert refused(lambda: desk.query()) == ReasonCode.DUPLICATE
+    assert refused(desk.query) == ReasonCode.DUPLICATE
     assert refused(lambda: desk.unit.screen_query(other)) == ReasonCode.EQUIVOCATION
 
 

@@ -1,5 +1,6 @@
 """The model is a product of chunks: learning adds counts, withdrawing gives the former bytes back."""
 
+import numpy as np
 import pytest
 from round_trips import chunk_of, random_counts, trained
 from tenants import SmallTenant, small_tenant
@@ -31,13 +32,10 @@ def opened(small: SmallTenant, model: ModelState) -> list[int]:
 
 def test_the_model_holds_twice_the_sum_of_the_counts(small: SmallTenant) -> None:
     model = trained(small, (20, 3, 1))
-    expected = sum(
-        counts.feature_counts.reshape(-1)
-        for counts in (random_counts(small, size, f"a {i} ") for i, size in enumerate((20, 3, 1)))
-    )
-    slots = opened(small, model)
-    assert slots[: len(expected)] == (2 * expected).tolist()
-    assert sum(slots[len(expected) :]) == 2 * 24
+    parts = [random_counts(small, size, f"a {i} ") for i, size in enumerate((20, 3, 1))]
+    by_value = np.sum([part.feature_counts for part in parts], axis=0).reshape(-1)
+    by_class = np.sum([part.class_counts for part in parts], axis=0)
+    assert opened(small, model) == (2 * np.concatenate([by_value, by_class])).tolist()
     assert (model.records, model.chunks, model.version, dict(model.records_of)) == (24, 3, 3, {"a": 24})
 
 

@@ -32,7 +32,7 @@ from roles.classifiers.naive_bayes_table import TableShare, refresh_subject_of
 from roles.classifiers.naive_bayes_twin import NaiveBayesTwin
 from roles.encoding import EncodedRecords, encode_bits
 from roles.model_state import ModelState
-from roles.secondary_unit import MAX_FINISHED_SESSIONS, MAX_OPEN_SESSIONS, SecondaryUnit
+from roles.secondary_unit import MAX_OPEN_SESSIONS, SecondaryUnit
 from roles.session import Session, session_name
 from schemas.configuration import Limits
 from schemas.queries import Query
@@ -347,7 +347,6 @@ def test_the_oldest_sessions_make_room_and_can_be_begun_anew(recorded: Recorded)
     assert [answer(unit, request, recorded.query) for request in recorded.rounds.requests] == (
         recorded.rounds.replies
     )
-    assert MAX_FINISHED_SESSIONS > 0
 
 
 # --- base transfers
@@ -394,7 +393,7 @@ def test_a_base_session_with_parameters_is_refused(recorded: Recorded) -> None:
     assert refusal_without_powers(unit, request, None) == ReasonCode.PLAN_VIOLATION
 
 
-@pytest.mark.parametrize("filling", [b"\x00", b"\x01", b"\xff"])
+@pytest.mark.parametrize("filling", [b"\x00", b"\xff"])
 def test_a_base_session_with_hostile_numbers_is_refused(recorded: Recorded, filling: bytes) -> None:
     small = recorded.small
     unit = secondary_unit(small, with_bases=False)

@@ -158,14 +158,14 @@ def test_table_coins_are_those_of_the_refresh_session(small: SmallTenant) -> Non
 
 def test_array_bytes_tell_shapes_types_and_contents_apart() -> None:
     zeros = np.zeros(4, dtype=np.uint8)
-    arrays = [
-        (zeros,),
-        (zeros.reshape(2, 2),),
-        (zeros.view(np.uint32),),
-        (zeros[:2], zeros[2:]),
-        (zeros + 1,),
+    encodings = [
+        array_bytes(zeros),
+        array_bytes(zeros.reshape(2, 2)),
+        array_bytes(zeros.view(np.uint32)),
+        array_bytes(zeros[:2], zeros[2:]),
+        array_bytes(zeros + np.uint8(1)),
     ]
-    assert len({array_bytes(*some) for some in arrays}) == len(arrays)
+    assert len(set(encodings)) == len(encodings)
 
 
 def test_a_linked_run_holds_both_sides_to_the_plan(small: SmallTenant) -> None:

@@ -1,0 +1,96 @@
+"""`python -m benchmarks`: measure, report, write the documentation's page."""
+
+import argparse
+import fnmatch
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks.blocks import Blocks
+from benchmarks.data_sets import ROOT, describe
+from benchmarks.deployment import Deployment
+from benchmarks.end_to_end import demo_names, demo_rows, run_demo
+from benchmarks.machine import this_machine
+from benchmarks.measure import Benchmark, PowerMeter, Row, measure
+from benchmarks.naive_bayes import NaiveBayes
+from benchmarks.primitives import Primitives
+from benchmarks.report import Report, figure_text, seconds_text, target_text, write_docs
+from crypto.profiles import DEFAULT_PROFILE, profile
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+JSON_FILE = ROOT / "docs" / "benchmarks.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks and return the exit code: 0 whatever the figures are."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only", metavar="PATTERN", help="rows whose name has this part, or matches this glob"
+    )
+    parser.add_argument("--quick", action="store_true", help="two repetitions; not for quoting")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the JSON object there")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.json and .md")
+    parser.add_argument("--end-to-end", action="store_true", help="also run `privml demo`; takes minutes")
+    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    options = parser.parse_args(arguments)
+    if options.write_docs and (options.only or options.quick):
+        parser.error("--write-docs wants a whole run: without --only and --quick")
+    chosen = profile(DEFAULT_PROFILE)
+    deployment = Deployment(chosen)
+    found = [
+        benchmark
+        for group in (Primitives(deployment), Blocks(deployment), NaiveBayes(deployment))
+        for benchmark in group.benchmarks()
+        if _matches(benchmark.name, options.only)
+    ]
+    demos = (
+        [name for name in demo_names() if _matches(f"demo.{name}", options.only)]
+        if options.end_to_end
+        else []
+    )
+    if options.list:
+        print("\n".join([*(benchmark.name for benchmark in found), *(f"demo.{name}" for name in demos)]))
+        return 0
+    machine = this_machine()
+    _say(f"data: {describe()}")
+    meter = PowerMeter(chosen.modulus_bits)
+    rows = _measure_all(found, meter, quick=options.quick)
+    for number, name in enumerate(demos, start=1):
+        _say(f"[demo {number}/{len(demos)}] {name} …")
+        rows += demo_rows(run_demo(name, chosen.name))
+    pm = median(meter.measured or meter.measure(9))
+    report = Report(machine, chosen.name, describe(), options.quick, pm, rows)
+    target = options.json or (JSON_FILE if options.write_docs else None)
+    if target is not None:
+        target.write_text(report.json(), encoding="utf-8")
+    if options.write_docs:
+        write_docs(PAGE, report)
+    else:
+        print(report.markdown())
+    for row in report.missed:
+        _say(f"missed: {row.name}: {figure_text(row)}, target {target_text(row)}")
+    return 0
+
+
+def _measure_all(benchmarks: Sequence[Benchmark], meter: PowerMeter, *, quick: bool) -> list[Row]:
+    rows = []
+    for number, benchmark in enumerate(benchmarks, start=1):
+        _say(f"[{number}/{len(benchmarks)}] {benchmark.name} …")
+        row = measure(benchmark, meter, quick=quick)
+        cpu = seconds_text(row.cpu_seconds or 0.0)
+        _say(f"    {cpu} per {row.unit}, {figure_text(row)} {target_text(row)}".rstrip())
+        rows.append(row)
+    return rows
+
+
+def _matches(name: str, pattern: str | None) -> bool:
+    return pattern is None or pattern in name or fnmatch.fnmatch(name, pattern)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The report: one JSON object, and the same as tables in docs/benchmarks.md."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import Machine
+from benchmarks.measure import Row
+
+SCHEMA = "privml.bench/1"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+GROUPS = {
+    "primitive": "The cryptosystem",
+    "block": "Building blocks, both units",
+    "nb": "Naive Bayes",
+    "demo": "End to end: `privml demo`",
+}
+COUNT_NAMES = {
+    "powers_full": "full powers",
+    "powers_short": "short powers",
+    "fixed_base": "powers by table",
+    "multi_bases": "multi-power bases",
+    "base_ots": "base transfers",
+    "cots": "transfer rows",
+    "cot_payload_bytes": "correction bytes",
+    "ands": "AND gates",
+    "hashes": "hashes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All figures of one run.
+
+    Attributes:
+        machine: Where.
+        profile: Which sizes.
+        data: Which data sets.
+        quick: Too few repetitions to be quoted.
+        pm_seconds: 1 PM: the median of all that were measured in this run.
+        rows: The figures.
+    """
+
+    machine: Machine
+    profile: str
+    data: str
+    quick: bool
+    pm_seconds: float
+    rows: Sequence[Row]
+
+    @property
+    def missed(self) -> list[Row]:
+        """The rows whose target is not met."""
+        return [row for row in self.rows if row.met is False]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "schema": SCHEMA,
+            "machine": asdict(self.machine),
+            "profile": self.profile,
+            "data": self.data,
+            "quick": self.quick,
+            "pm_seconds": self.pm_seconds,
+            "rows": [{**asdict(row), "met": row.met} for row in self.rows],
+        }
+
+    def json(self) -> str:
+        """Return the JSON text."""
+        return json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def markdown(self) -> str:
+        """Return the tables, one per group, under a line on the machine."""
+        machine = self.machine
+        libraries = ", ".join(f"{name} {number}" for name, number in machine.libraries.items())
+        lines = [
+            f"{machine.date}, {machine.cpu}, {machine.cores} cores (load {machine.load:g} before the run), "
+            f"{machine.system}, Python {machine.python}, {libraries}, PrivML {machine.privml}. "
+            f"Profile `{self.profile}`. Data: {self.data}. "
+            f"**1 PM = {seconds_text(self.pm_seconds)}** of CPU in this run.",
+        ]
+        if self.quick:
+            lines += ["", "Made with `--quick`: too few repetitions to be quoted."]
+        for group, title in GROUPS.items():
+            rows = [row for row in self.rows if row.name.partition(".")[0] == group]
+            if rows:
+                lines += ["", f"### {title}", "", *_table(rows)]
+        return "\n".join(lines) + "\n"
+
+
+def write_docs(page: Path, report: Report) -> None:
+    """Put the tables between the markers of a page; everything else on it stays.
+
+    Raises:
+        ValueError: The page has no markers.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page} has no markers {BEGIN} and {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{report.markdown()}\n{END}{after}", encoding="utf-8")
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration with three digits and a fitting unit."""
+    for limit, factor, unit in ((1, 1, "s"), (1e-3, 1e3, "ms"), (0, 1e6, "µs")):
+        if seconds >= limit:
+            return f"{number_text(seconds * factor)} {unit}"
+    raise ValueError("a duration is not negative")
+
+
+def number_text(value: float) -> str:
+    """Return a number with three significant digits, whole numbers in groups of three."""
+    if value >= 1000 or value == int(value):
+        return f"{value:,.0f}"
+    text = f"{value:.3g}"
+    return text if "e" not in text else f"{value:.7f}".rstrip("0")
+
+
+def figure_text(row: Row) -> str:
+    """Return a row's figure with its unit."""
+    if row.value_unit == "s":
+        return seconds_text(row.value)
+    return f"{number_text(row.value)} {row.value_unit}".rstrip()
+
+
+def target_text(row: Row) -> str:
+    """Return a row's target and whether it is met."""
+    if row.target is None:
+        return ""
+    bound = "≥" if row.at_least else "≤"
+    return f"{bound} {number_text(row.target)} {'met' if row.met else '**missed**'}"
+
+
+def counts_text(counts: Mapping[str, float]) -> str:
+    """Return counted operations in words."""
+    return ", ".join(
+        f"{number_text(amount)} {COUNT_NAMES.get(name, name)}" for name, amount in counts.items()
+    )
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    timed = any(row.cpu_seconds is not None for row in rows)
+    if not timed:
+        lines = ["| | Figure | Target | |", "| --- | ---: | --- | --- |"]
+        return lines + [
+            f"| {row.what} | {figure_text(row)} | {target_text(row)} | {row.note} |" for row in rows
+        ]
+    lines = [
+        "| | per | CPU | wall | in PM | target | operations; sizes |",
+        "| --- | --- | ---: | ---: | ---: | --- | --- |",
+    ]
+    for row in rows:
+        cpu = seconds_text(row.cpu_seconds) if row.cpu_seconds is not None else ""
+        wall = seconds_text(row.wall_seconds) if row.wall_seconds is not None else ""
+        details = "; ".join(text for text in (counts_text(row.counts), row.note) if text)
+        value = number_text(row.value)
+        lines.append(
+            f"| {row.what} | {row.unit} | {cpu} | {wall} | {value} | {target_text(row)} | {details} |"
+        )
+    return lines

@@ -1,0 +1,7 @@
+"""Settings of the whole suite."""
+
+from hypothesis import HealthCheck, settings
+
+# Two workers share two cores with whole processes: how long an example takes says nothing.
+settings.register_profile("privml", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("privml")
