@@ -46,6 +46,7 @@ class ReasonCode(StrEnum):
     NOT_OPENABLE = "not_openable"
     OUT_OF_RANGE = "out_of_range"
     LAYOUT_OVERFLOW = "layout_overflow"
+    OVERFLOW = "overflow"
     PLAN_VIOLATION = "plan_violation"
     PROTOCOL_ERROR = "protocol_error"
     CONFLICTING_REQUEST = "conflicting_request"
@@ -208,6 +209,11 @@ _REASONS: dict[ReasonCode, Reason] = {
     _R.LAYOUT_OVERFLOW: Reason(
         "A sum could exceed its slot.",
         "Use fewer records per chunk, or start a new key epoch.",
+        _E.REFUSED,
+    ),
+    _R.OVERFLOW: Reason(
+        "A weight would have left its range; the chunk changed nothing.",
+        "Lower the learning rate, raise the decay, or scale the features.",
         _E.REFUSED,
     ),
     _R.PLAN_VIOLATION: Reason(

@@ -101,7 +101,7 @@ class WeightUpdate(Circuit):
 
     moved = ahead − ⌊ahead/2^k⌋ − ⌊c·g/2^s⌋, ahead' = moved + ⌊γ·(moved − weights)/16⌋. Overflow is
     set if it was set before, if a new weight needs more than 24 bits, or if the magnitudes of a
-    class sum up to 256. The batch is 1; weights have the shape (24, d + 1, K).
+    class sum up to 256. The batch is 1; weights have the shape (24, K, d + 1).
 
     Attributes:
         features: d + 1, the constant last, which is exempt from decay.
@@ -147,7 +147,7 @@ class WeightUpdate(Circuit):
 
     def inputs(self) -> tuple[Input, ...]:
         """Return gradients, state, overflow so far and, at the end, the masks."""
-        weights = (self.features, self.problems)
+        weights = (self.problems, self.features)
         gradient = (self.gradient_bits, self.parts, *weights)
         declared = [
             Input("gradient_mu", Owner.EVALUATOR, gradient),
@@ -160,7 +160,7 @@ class WeightUpdate(Circuit):
         return tuple(declared)
 
     def evaluate(self, engine: Engine, *wires: Wires) -> tuple[Wires, ...]:
-        """Return the state (24, blocks, d + 1, K, 1) or its masked words, and the overflow (1, 1)."""
+        """Return the state (24, blocks, K, d + 1, 1) or its masked words, and the overflow (1, 1)."""
         gradient_mu, gradient_su, state, overflow, *masks = wires
         weights, ahead = state[:, 0], state[:, -1]
         gradient = total_signed(engine, add(engine, gradient_mu, gradient_su))
@@ -185,12 +185,12 @@ class WeightUpdate(Circuit):
     def _decayed(self, engine: Engine, ahead: Wires) -> Wires:
         if not self.l2_shift:
             return ahead
-        penalised, constant = ahead[:, :-1], ahead[:, -1:]
-        if penalised.shape[1] == 0:
+        penalised, constant = ahead[:, :, :-1], ahead[:, :, -1:]
+        if penalised.shape[2] == 0:
             return ahead
         # |w − ⌊w/2^k⌋| needs no more bits than w.
         part = sign_extend(shift_right(penalised, self.l2_shift), WEIGHT_BITS)
-        return np.concatenate([subtract(engine, penalised, part), constant], axis=1)
+        return np.concatenate([subtract(engine, penalised, part), constant], axis=2)
 
     def _violations(self, engine: Engine, checked: list[Wires], state: Wires) -> list[Wires]:
         """Return conditions of shape (…, 1), at least one, any of which is an overflow."""
@@ -199,7 +199,7 @@ class WeightUpdate(Circuit):
             beyond = leaves_range(engine, word, WEIGHT_BITS)
             found.append(beyond.reshape(-1, *word.shape[3:]))
         sizes = magnitude(engine, state, _MAGNITUDE_DROPPED)
-        sums = total(engine, np.swapaxes(sizes, 1, 2))[_MAGNITUDE_LIMIT_BITS:]
+        sums = total(engine, np.moveaxis(sizes, 3, 1))[_MAGNITUDE_LIMIT_BITS:]
         found.append(sums.reshape(-1, *sums.shape[3:]))
         return found
 

@@ -102,6 +102,25 @@ def open_masked(
     return layout.digit_bits(opened)
 
 
+def encode_t2(parameters: Parameters, ciphertexts: Sequence[Ciphertext]) -> bytes:
+    """Return the T2 of ciphertexts that SU has no copy of, |N²| bits each (MU)."""
+    width = parameters.component_bytes
+    return b"".join(ciphertext.t2.to_bytes(width, "big") for ciphertext in ciphertexts)
+
+
+def decode_t2(parameters: Parameters, data: bytes) -> tuple[int, ...]:
+    """Return the T2 that MU sent (SU).
+
+    Raises:
+        RemoteProtocolError: One is not in (0, N²).
+    """
+    width = parameters.component_bytes
+    values = tuple(int.from_bytes(data[i : i + width], "big") for i in range(0, len(data), width))
+    if any(not 0 < value < parameters.n_squared for value in values):
+        raise RemoteProtocolError("a component is out of range")
+    return values
+
+
 def bit_choices(digits: Bits) -> Bits:
     """Return MU's choices for the carries of bit slots: r⁰ of every digit (step 1, MU)."""
     return np.ascontiguousarray(digits[:, 0])

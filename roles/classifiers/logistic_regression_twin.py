@@ -142,9 +142,9 @@ class LogisticTwin:
     def predict(self, features: npt.ArrayLike) -> IntArray:
         """Return class indices: z ≥ 0, or the largest z, the lowest index winning ties."""
         scores = self.scores(features)
-        if scores.shape[1] == 1:
-            return (scores[:, 0] >= 0).astype(np.int64)
-        return scores.argmax(axis=1).astype(np.int64)
+        best = scores[:, 0] >= 0 if scores.shape[1] == 1 else scores.argmax(axis=1)
+        classes: IntArray = best.astype(np.int64)
+        return classes
 
     def probabilities(self, features: npt.ArrayLike) -> IntArray:
         """Return σ(z) of every record and problem as m of (m + ½)/512, shape ``(n, K)``."""

@@ -72,17 +72,17 @@ def test_the_sigmoid_of_shares_garbled() -> None:
 def update_oracle(
     circuit: WeightUpdate, gradient: Ints, state: Ints, overflow: int
 ) -> tuple[Ints | None, bool]:
-    """Return the new state (None if it overflowed) and the overflow; `state` is (blocks, d+1, K)."""
+    """Return the new state (None if it overflowed) and the overflow; `state` is (blocks, K, d+1)."""
     weights, ahead = state[0], state[-1]
     moved = ahead - (circuit.multiplier * gradient >> circuit.shift)
     if circuit.l2_shift:
-        moved[:-1] -= ahead[:-1] >> circuit.l2_shift
+        moved[:, :-1] -= ahead[:, :-1] >> circuit.l2_shift
     new = [moved]
     if circuit.momentum_16:
         new.append(moved + (circuit.momentum_16 * (moved - weights) >> 4))
     result = np.stack(new)
     raised = bool(overflow) or bool((np.abs(result * 2 + 1) > 1 << 24).any())
-    sums = (np.where(result < 0, ~result, result) >> 12).sum(axis=1)
+    sums = (np.where(result < 0, ~result, result) >> 12).sum(axis=2)
     raised = raised or bool((sums >= 1 << 14).any())
     return (None if raised else result), raised
 
@@ -137,9 +137,9 @@ def test_an_update_is_the_integer_function(
 ) -> None:
     circuit = WeightUpdate(features, problems, parts, 29, multiplier, shift, l2_shift, momentum_16, sealed)
     gradients = integers(
-        (parts, features, problems), min(29, shift + size - 4) if shift + size > 6 else 2, f"g{seed}"
+        (parts, problems, features), min(29, shift + size - 4) if shift + size > 6 else 2, f"g{seed}"
     )
-    state = integers((circuit.blocks, features, problems), size, f"w{seed}")
+    state = integers((circuit.blocks, problems, features), size, f"w{seed}")
     run_update(circuit, gradients, state, overflow, garbled=False)
 
 
@@ -147,8 +147,8 @@ def test_an_update_is_the_integer_function(
 @pytest.mark.parametrize("sealed", [False, True])
 def test_an_update_garbled(momentum_16: int, sealed: bool) -> None:
     circuit = WeightUpdate(10, 1, 1, 29, 77, 12, 9, momentum_16, sealed)
-    gradients = integers((1, 10, 1), 22, "g")
-    state = integers((circuit.blocks, 10, 1), 20, "w")
+    gradients = integers((1, 1, 10), 22, "g")
+    state = integers((circuit.blocks, 1, 10), 20, "w")
     run_update(circuit, gradients, state, 0, garbled=True)
 
 
@@ -158,21 +158,21 @@ def test_an_update_garbled(momentum_16: int, sealed: bool) -> None:
 )
 def test_overflow_is_seen_at_the_very_edge(weight: int, step: int, overflow: bool) -> None:
     circuit = WeightUpdate(2, 1, 1, 29, 64, 6, 0, 0, sealed=False)
-    state = np.array([[[weight], [5]]])
-    assert update_oracle(circuit, np.array([[step], [0]]), state, 0)[1] is overflow
-    run_update(circuit, np.array([[[step], [0]]]), state, 0, garbled=False)
+    state = np.array([[[weight, 5]]])
+    assert update_oracle(circuit, np.array([[step, 0]]), state, 0)[1] is overflow
+    run_update(circuit, np.array([[[step, 0]]]), state, 0, garbled=False)
 
 
 @pytest.mark.parametrize(("magnitude", "overflow"), [((1 << 22) - 1, False), (1 << 22, True)])
 def test_overflow_is_seen_in_the_sum_of_a_class(magnitude: int, overflow: bool) -> None:
     # 16 weights of 16 are 256; one ulp less is not, and another class may not hide it.
     circuit = WeightUpdate(16, 3, 1, 29, 64, 6, 0, 0, sealed=False)
-    state = np.zeros((1, 16, 3), dtype=np.int64)
-    state[0, :, 1] = magnitude
-    state[0, ::2, 1] *= -1
-    state[0, ::2, 1] -= magnitude == 1 << 22
-    assert update_oracle(circuit, np.zeros((16, 3), dtype=np.int64), state, 0)[1] is overflow
-    run_update(circuit, np.zeros((1, 16, 3), dtype=np.int64), state, 0, garbled=False)
+    state = np.zeros((1, 3, 16), dtype=np.int64)
+    state[0, 1] = magnitude
+    state[0, 1, ::2] *= -1
+    state[0, 1, ::2] -= magnitude == 1 << 22
+    assert update_oracle(circuit, np.zeros((3, 16), dtype=np.int64), state, 0)[1] is overflow
+    run_update(circuit, np.zeros((1, 3, 16), dtype=np.int64), state, 0, garbled=False)
 
 
 def answer(circuit: LogisticAnswer, z: Ints, query: Bits | None) -> Ints:
