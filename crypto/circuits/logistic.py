@@ -32,6 +32,12 @@ SCORE_BITS = 32
 SIGMOID_BITS = 9
 WEIGHT_BITS = 24
 WORD_BITS = 32
+FORWARD_SHIFT = 6
+FORWARD_WORD_BITS = 22
+"""Of ⌊w/2^6⌋ as a word: a set bit counts 2^10, so that 22 bits fill the ring of 2^32."""
+
+ERROR_WORD_BITS = 21
+"""Of m − 512·y as a word: it counts 2^11, for the same reason."""
 
 _SATURATED = slice(25, 31)  # bits of |z| from 2^3 upwards
 _SEGMENT = slice(21, 25)  # halves
@@ -76,23 +82,39 @@ def sigmoid(engine: Engine, score: Wires) -> Wires:
 class Sigmoid(Circuit):
     """σ(z) of word-shared scores as bits. The batch is the scores.
 
+    Attributes:
+        error_words: The units also need words of the error, m − 512·y mod 2^21, for records that
+            are bits. They leave masked.
+
     Cost:
-        134 gates per score.
+        134 gates per score, 154 with words.
 
     Source:
         Mohassel, Zhang 2017 (piecewise activation, ours has 16 pieces); docs/protocols.md §6.
     """
 
+    error_words: bool = False
+
     def inputs(self) -> tuple[Input, ...]:
-        """Return MU's word and SU's."""
-        return (
+        """Return MU's word and SU's; the label and SU's mask for words."""
+        scores = (
             Input("scores_mu", Owner.EVALUATOR, (SCORE_BITS,)),
             Input("scores_su", Owner.GARBLER, (SCORE_BITS,)),
         )
+        if not self.error_words:
+            return scores
+        return (*scores, Input("label", Owner.SHARED, ()), Input("mask", Owner.GARBLER, (ERROR_WORD_BITS,)))
 
     def evaluate(self, engine: Engine, *wires: Wires) -> tuple[Wires, ...]:
-        """Return m, shape (9, batch)."""
-        return (sigmoid(engine, add(engine, *wires)),)
+        """Return m, shape (9, batch), and the masked word of the error if wanted."""
+        scores_mu, scores_su, *rest = wires
+        m = sigmoid(engine, add(engine, scores_mu, scores_su))
+        if not rest:
+            return (m,)
+        label, mask = rest
+        # y at weight −2^9 is the sign of a ten-bit number.
+        error = np.concatenate([m, *[label[np.newaxis]] * (ERROR_WORD_BITS - SIGMOID_BITS)])
+        return m, subtract(engine, error, mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +135,13 @@ class WeightUpdate(Circuit):
         l2_shift: k, or 0 for no decay.
         momentum_16: γ.
         sealed: The last step of a session: the new weights leave masked, as words.
+        word_start: Columns from here …
+        word_stop: … up to here are bits: unless sealed, ⌊ahead'/2^6⌋ leaves as masked words too.
 
     Cost:
         Per weight 31 for the gradient, 33 per further digit of c, 28 for the step, as many for
-        decay, 75 to 100 for momentum, 12 for the check (25 with momentum), 31 (62) to leave.
+        decay, 75 to 100 for momentum, 12 for the check (25 with momentum), 31 (62)
+        to leave, 21 for a word.
 
     Source:
         docs/protocols.md §6.
@@ -131,8 +156,12 @@ class WeightUpdate(Circuit):
     l2_shift: int
     momentum_16: int
     sealed: bool
+    word_start: int = 0
+    word_stop: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.word_start <= self.word_stop <= self.features:
+            raise LocalProtocolError("the columns of bits are not there")
         if min(self.features, self.problems, self.parts) < 1 or not 1 < self.gradient_bits <= WORD_BITS:
             raise LocalProtocolError("an update has weights and gradients")
         if self.multiplier < 1 or self.shift < 0:
@@ -144,6 +173,11 @@ class WeightUpdate(Circuit):
     def blocks(self) -> int:
         """Vectors of weights that make the state: weights, and with momentum where they lead."""
         return 2 if self.momentum_16 else 1
+
+    @property
+    def columns(self) -> int:
+        """Columns of bits."""
+        return self.word_stop - self.word_start
 
     def inputs(self) -> tuple[Input, ...]:
         """Return gradients, state, overflow so far and, at the end, the masks."""
@@ -157,10 +191,16 @@ class WeightUpdate(Circuit):
         ]
         if self.sealed:
             declared.append(Input("mask", Owner.GARBLER, (WORD_BITS, self.blocks, *weights)))
+        elif self.columns:
+            shape = (FORWARD_WORD_BITS, self.problems, self.columns)
+            declared.append(Input("mask", Owner.GARBLER, shape))
         return tuple(declared)
 
     def evaluate(self, engine: Engine, *wires: Wires) -> tuple[Wires, ...]:
-        """Return the state (24, blocks, K, d + 1, 1) or its masked words, and the overflow (1, 1)."""
+        """Return the state (24, blocks, K, d + 1, 1) or its masked words, and the overflow (1, 1).
+
+        Words of columns of bits, (22, K, columns, 1), come third where there are any.
+        """
         gradient_mu, gradient_su, state, overflow, *masks = wires
         weights, ahead = state[:, 0], state[:, -1]
         gradient = total_signed(engine, add(engine, gradient_mu, gradient_su))
@@ -178,8 +218,12 @@ class WeightUpdate(Circuit):
             results.append(new_ahead[:WEIGHT_BITS])
         new_state = np.stack(results, axis=1)
         raised = any_of(engine, np.concatenate([overflow, *self._violations(engine, checked, new_state)]))
-        if not self.sealed:
+        if not masks:
             return new_state, raised[np.newaxis]
+        if not self.sealed:
+            led = new_state[FORWARD_SHIFT:, -1, :, self.word_start : self.word_stop]
+            words = subtract(engine, sign_extend(led, FORWARD_WORD_BITS), masks[0])
+            return new_state, raised[np.newaxis], words
         return subtract(engine, sign_extend(new_state, WORD_BITS), masks[0]), raised[np.newaxis]
 
     def _decayed(self, engine: Engine, ahead: Wires) -> Wires:

@@ -1,8 +1,8 @@
-"""Priv-LR, the first two steps of every session: sealed weights and records become shares.
+"""Priv-LR, the step *open* of every session: sealed weights and records become shares.
 
-*open*: weights become bit shares by a garbled adder, narrow words meet the comparison that finds
-their carries, bits become bit shares. *forward*: carries and bits become words, while the first
-product with the weights is under way. The halves of both units stand side by side.
+Weights become bit shares by a garbled adder, narrow words meet the comparison that finds their
+carries, bits become bit shares. The carries become words in the step after, *forward*. The halves
+of both units stand side by side.
 """
 
 from collections.abc import Generator
@@ -12,17 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from crypto.block_hash import BlockHash
-from crypto.correlated_ot import receive_words, send_bit_products
+from crypto.circuits.logistic import FORWARD_WORD_BITS
+from crypto.circuits.words import bits_words, word_bits
 from crypto.dtpkc import Ciphertext, encode_ciphertexts
-from crypto.ot_extension import ReceivedRows, SentRows
 from roles.building_blocks.garble import evaluate_shares, garble_shares
-from roles.building_blocks.narrow_words import (
-    CARRIES,
-    carry_inputs,
-    words_of_master,
-    words_of_secondary,
-)
+from roles.building_blocks.narrow_words import CARRIES, carry_inputs
 from roles.building_blocks.opening import (
     bit_choices,
     decode_t2,
@@ -34,14 +28,16 @@ from roles.building_blocks.opening import (
 )
 from roles.building_blocks.state_words import state_inputs
 from roles.building_blocks.transfers import choose, chosen_rows
-from roles.classifiers.logistic_regression_schedule import FEATURE_ONE, FORWARD_SHIFT, WEIGHT_BITS
-from roles.classifiers.logistic_regression_shape import OpeningShape, ones_column, split_sections
+from roles.classifiers.logistic_regression_schedule import FORWARD_SHIFT, WEIGHT_BITS
+from roles.classifiers.logistic_regression_shape import LogisticShape, OpeningShape, split_sections
 from roles.plan import Sections
 from roles.session import Session, array_bytes
 from roles.unit_secrets import UnitSecrets
 
 Bits = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint32]
+
+_NONE: Bits = np.zeros(0, dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +54,51 @@ class EncryptedRecords:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class WeightShares:
+    """One unit's shares of the model in a session.
+
+    Attributes:
+        state: Bit shares of the state, shape (24, blocks, K, d + 1).
+        led: Word shares of ⌊w/2^6⌋·2^10 of the weights of bits, shape (columns, K).
+    """
+
+    state: Bits = field(repr=False)
+    led: Words = field(repr=False)
+
+    def of_numbers(self, model: LogisticShape) -> Bits:
+        """Return the bits that multiply numbers, shape (18, K, words + 1)."""
+        return np.ascontiguousarray(self.state[FORWARD_SHIFT:, -1][..., list(model.number_columns)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class OpenedShares:
     """One unit's shares after step *open*.
 
     Attributes:
-        state: Bit shares of the state, shape (24, blocks, K, d + 1).
-        carries: Bit shares of the carries of the words, shape (n, words).
-        bits: Bit shares of the records' bits, shape (n, columns).
-        digits: This unit's digits of the words, shape (values, W).
+        weights: Of the model.
+        carries: Bit shares of the carries of the words, shape (n·words,).
+        bits: Bit shares of the records' bits, shape (n, columns of the encoding).
+        digits: This unit's digits of the words, shape (n·words, W).
     """
 
-    state: Bits = field(repr=False)
+    weights: WeightShares
     carries: Bits = field(repr=False)
     bits: Bits = field(repr=False)
     digits: Bits = field(repr=False)
 
-    def forward_bits(self) -> Bits:
-        """Return the bits of the weights that are multiplied by the records, (18, K, d + 1)."""
-        return self.state[FORWARD_SHIFT:, -1]
+    def features(self, model: LogisticShape) -> Bits:
+        """Return the bits that are features, shape (n, columns)."""
+        return np.ascontiguousarray(self.bits[:, list(model.records.bit_columns)])
 
-    def converted(self, shape: OpeningShape) -> Bits:
-        """Return the bits that become words, row by row: carries, then bits that are features."""
-        columns = list(shape.model.records.bit_columns)
-        return np.ascontiguousarray(np.concatenate([self.carries, self.bits[:, columns]], axis=1))
-
-    def labels(self, shape: OpeningShape) -> Bits:
+    def labels(self, model: LogisticShape) -> Bits:
         """Return the bits that say whether a record is of a problem's class, shape (n, K)."""
-        return self.bits[:, list(shape.model.records.label_columns)]
+        return self.bits[:, list(model.records.label_columns)]
+
+
+def led_words(shares: npt.NDArray[np.unsignedinteger]) -> Words:
+    """Return shares of words mod 2^22, shape (K, columns), as shares of 2^10 times them."""
+    words: Words = shares.T.astype(np.uint32) << np.uint32(32 - FORWARD_WORD_BITS)
+    return np.ascontiguousarray(words)
 
 
 def open_master(
@@ -124,9 +138,10 @@ def open_master(
     chosen = choose(session, secrets, "digits", np.concatenate(choices), b"".join(sections))
     reply = split_sections((yield (*sections, *chosen.sections)), shape.open_step, "reply")
     rows = chosen.rows
-    garbled = reply["state.salt"], reply["state.tables"]
-    (weights,) = evaluate_shares(session, shape.state_circuit, shape.values, rows, garbled)
-    carries, bits = _no_bits(shape), _no_bits(shape)
+    garbled = tuple(data for name, data in reply.items() if name.startswith("state."))
+    shown = (1,) if shape.model.columns else ()
+    weights = evaluate_shares(session, shape.state_circuit, shape.values, rows, garbled, shown)
+    carries, bits = _NONE, _NONE
     if shape.words is not None:
         garbled = reply["words.salt"], reply["words.tables"]
         (carries,) = evaluate_shares(session, CARRIES, shape.words.values, rows, garbled)
@@ -134,7 +149,8 @@ def open_master(
         block_hash = session.reply_hash("bits", reply["bits.salt"])
         taken = rows.take(shape.bits.values)
         bits = share_bits_master(digits["bits"], taken, reply["bits.carries"], block_hash)
-    return _opened(shape, weights, carries, bits, digits.get("words"))
+    led = bits_words(weights[1], np.uint32) if shown else None
+    return _opened(shape, weights[0], led, carries, bits, digits.get("words", _NONE))
 
 
 def open_secondary(
@@ -169,10 +185,17 @@ def open_secondary(
     rows = chosen_rows(secrets, transfer, shape.choices)
     delta = secrets.sender.delta
     own_bits = {"digits_su": state_inputs(shape.state_circuit, digits["state"])}
-    reply, (weights,) = garble_shares(
-        session, "garble state", shape.state_circuit, shape.values, rows, own_bits, delta
+    led: Words | None = None
+    shown: tuple[int, ...] = ()
+    if shape.model.columns:
+        coins = session.coins("weight shares", b"", array_bytes(digits["state"]))
+        led = coins.words(shape.values, np.uint32) & np.uint32((1 << FORWARD_WORD_BITS) - 1)
+        own_bits["mask"] = word_bits(led, FORWARD_WORD_BITS)
+        shown = (1,)
+    reply, (weights, *_) = garble_shares(
+        session, "garble state", shape.state_circuit, shape.values, rows, own_bits, delta, shown
     )
-    carries, bits = _no_bits(shape), _no_bits(shape)
+    carries, bits = _NONE, _NONE
     if shape.words is not None:
         own_bits = {"digits_su": carry_inputs(digits["words"])}
         garbled, (carries,) = garble_shares(
@@ -184,56 +207,17 @@ def open_secondary(
         taken = rows.take(shape.bits.values)
         bits, corrections = share_bits_secondary(digits["bits"], taken, session.reply_hash("bits", salt))
         reply = (*reply, salt, corrections)
-    return _opened(shape, weights, carries, bits, digits.get("words")), reply
-
-
-def convert_master(
-    shape: OpeningShape, opened: OpenedShares, rows: ReceivedRows, corrections: bytes, block_hash: BlockHash
-) -> Words:
-    """Return MU's word shares of the records with their constant, shape (n, d + 1).
-
-    Cost:
-        One transfer of one word per word or bit of the records.
-    """
-    shares = receive_words(rows, corrections, 1, np.uint32, block_hash)
-    carries, features = _split(shape, shares)
-    if shape.words is not None:
-        words = words_of_master(shape.words, opened.digits, carries.reshape(-1))
-        features = np.concatenate([words.reshape(shape.rows, -1), features], axis=1)
-    return np.concatenate([features, ones_column(shape.rows, 0)], axis=1)
-
-
-def convert_secondary(
-    shape: OpeningShape, opened: OpenedShares, rows: SentRows, block_hash: BlockHash
-) -> tuple[Words, bytes]:
-    """Return SU's word shares of the records with their constant, and the corrections."""
-    bits = opened.converted(shape).reshape(-1)
-    shares, corrections = send_bit_products(rows, bits, np.ones((len(bits), 1), np.uint32), block_hash)
-    carries, features = _split(shape, shares)
-    if shape.words is not None:
-        words = words_of_secondary(shape.words, opened.digits, carries.reshape(-1))
-        features = np.concatenate([words.reshape(shape.rows, -1), features], axis=1)
-    return np.concatenate([features, ones_column(shape.rows, FEATURE_ONE)], axis=1), corrections
-
-
-def _split(shape: OpeningShape, shares: Words) -> tuple[Words, Words]:
-    """Return shares of carries (n, words) and of features from bits (n, columns), these as 1.0."""
-    per_row = shares.reshape(shape.rows, shape.model.records.features)
-    words = shape.model.records.words
-    return np.ascontiguousarray(per_row[:, :words]), per_row[:, words:] * np.uint32(FEATURE_ONE)
-
-
-def _no_bits(shape: OpeningShape) -> Bits:
-    return np.zeros(0, dtype=np.uint8)
+    return _opened(shape, weights, led, carries, bits, digits.get("words", _NONE)), reply
 
 
 def _opened(
-    shape: OpeningShape, weights: Bits, carries: Bits, bits: Bits, digits: Bits | None
+    shape: OpeningShape, weights: Bits, led: Words | None, carries: Bits, bits: Bits, digits: Bits
 ) -> OpenedShares:
     model = shape.model
-    return OpenedShares(
-        weights.reshape(WEIGHT_BITS, -1, model.problems, model.weights),
-        carries.reshape(shape.rows, -1) if carries.size else carries.reshape(shape.rows, 0),
-        bits.reshape(shape.rows, -1) if bits.size else bits.reshape(shape.rows, 0),
-        digits if digits is not None else np.zeros((0, 0), dtype=np.uint8),
-    )
+    columns = slice(model.records.words, model.weights - 1)
+    words = np.zeros((0, model.problems), dtype=np.uint32)
+    if led is not None:
+        words = led_words(led.reshape(-1, model.problems, model.weights)[-1][:, columns])
+    state = weights.reshape(WEIGHT_BITS, -1, model.problems, model.weights)
+    per_record = bits.reshape(shape.rows, -1) if bits.size else np.zeros((shape.rows, 0), dtype=np.uint8)
+    return OpenedShares(WeightShares(state, words), carries, per_record, digits)

@@ -15,7 +15,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from crypto.block_hash import SALT_BYTES
 from crypto.circuits.logistic import SCORE_BITS, LogisticAnswer
 from crypto.circuits.words import bits_words, word_bits
 from crypto.dtpkc import Ciphertext, PublicKey, decode_ciphertexts, encode_ciphertexts
@@ -23,13 +22,8 @@ from crypto.packing import SlotLayout
 from roles.building_blocks.garble import evaluate_garbled, garble_reply, garbled_sections
 from roles.building_blocks.seal import seal_master, seal_secondary
 from roles.building_blocks.transfers import choose, chosen_rows, transfer_sections
-from roles.classifiers.logistic_regression_opening import (
-    EncryptedRecords,
-    convert_master,
-    convert_secondary,
-    open_master,
-    open_secondary,
-)
+from roles.classifiers.logistic_regression_forward import ForwardShape, forward_master, forward_secondary
+from roles.classifiers.logistic_regression_opening import EncryptedRecords, open_master, open_secondary
 from roles.classifiers.logistic_regression_shape import (
     LogisticShape,
     LogisticState,
@@ -68,6 +62,11 @@ class QueryShape:
         return OpeningShape(self.model, self.rows, training=False)
 
     @cached_property
+    def forward(self) -> ForwardShape:
+        """Step *forward*, of all rows."""
+        return ForwardShape(self.opening, 0, self.rows, first=True)
+
+    @cached_property
     def circuit(self) -> LogisticAnswer:
         """Validity, decision, masked values; the batch is the rows."""
         return LogisticAnswer(
@@ -98,17 +97,16 @@ class QueryShape:
         Raises:
             LayoutError: A message would be too large to travel.
         """
-        forward, circuit = self.opening.forward, self.circuit
+        circuit = self.circuit
         sealed = self.model.tenant.parameters.ciphertext_bytes * self.answers.ciphertexts
         steps = (
             self.opening.open_step,
-            self.opening.forward_step(forward, first=True),
+            self.forward.step(),
             Step(
                 "decide",
                 ("multiply", "garble", "seal"),
                 (
-                    Section("forward.salt", SALT_BYTES),
-                    Section("forward.words", forward.payload_bytes),
+                    *self.forward.products.forward_sections(),
                     *transfer_sections(circuit.choice_count(self.rows), "scores"),
                 ),
                 (
@@ -124,8 +122,8 @@ class QueryShape:
         return Plan("logistic_regression.query", VERSION, parameters, steps)
 
     def score_bits(self, scores: Words) -> Bits:
-        """Return scores (1, K, n) as the circuit takes them."""
-        return word_bits(scores[0], SCORE_BITS)
+        """Return scores (K, n) as the circuit takes them."""
+        return word_bits(scores, SCORE_BITS)
 
 
 def query_master(
@@ -153,38 +151,22 @@ def query_master(
 
     Cost:
         One short power per ciphertext of state and rows at each unit, two per ciphertext of
-        answers; per problem 18(d + 1) transfers of n words in both directions; 11 gates per word
-        and 31 per score; three round trips.
+        answers; per problem 18 transfers of n words per number and n of one word per bit, in both
+        directions; 11 gates per word and 31 per score; three round trips.
     """
     parameters, opening = session.tenant.parameters, shape.opening
     opened = yield from open_master(session, secrets, opening, state.ciphertexts, rows, pool)
-    # 2: forward.
-    bits = opened.forward_bits()
-    converted = opened.converted(opening).reshape(-1)
-    choices = np.concatenate([converted, opening.forward.choices(bits)])
-    chosen = choose(session, secrets, "weights", choices)
-    _, forward, decide = shape.plan.steps
-    reply = split_sections((yield chosen.sections), forward, "reply")
-    convert_hash = session.reply_hash("convert", reply["convert.salt"])
-    taken = chosen.rows.take(opening.converted)
-    matrix = convert_master(opening, opened, taken, reply["convert.words"], convert_hash)
-    taken = chosen.rows.take(opening.forward.rows)
-    block_hash = session.reply_hash("forward", reply["forward.salt"])
-    scores = opening.forward.receive(taken, reply["forward.words"], block_hash)
-    # 3: decide.
-    transfer = reply["weights_su.nonce"], reply["weights_su.extension"]
-    columns = np.ascontiguousarray(matrix.T)
-    peer_rows = chosen_rows(secrets, transfer, opening.forward.rows).take(opening.forward.rows)
-    salt = session.salt("forward", array_bytes(bits, columns))
-    block_hash = session.request_hash("forward", salt)
-    own, corrections = opening.forward.send(peer_rows, bits, columns, block_hash)
-    inputs = {"scores_mu": shape.score_bits(scores + own)}
+    forward = yield from forward_master(session, secrets, shape.forward, opened.weights, opened)
+    # 3: decide. MU's corrections of the product go out with its choices.
+    inputs = {"scores_mu": shape.score_bits(forward.scores)}
     if opened.bits.size:
         inputs["query"] = np.ascontiguousarray(opened.bits.T)
-    labels = choose(session, secrets, "scores", shape.circuit.choices(shape.rows, inputs), corrections)
-    reply = split_sections((yield (salt, corrections, *labels.sections)), decide, "reply")
+    choices = shape.circuit.choices(shape.rows, inputs)
+    chosen = choose(session, secrets, "scores", choices, forward.due[1])
+    decide = shape.plan.steps[-1]
+    reply = split_sections((yield (*forward.due, *chosen.sections)), decide, "reply")
     garbled = reply["salt"], reply["tables"], reply["colours"]
-    (revealed,) = evaluate_garbled(session, shape.circuit, shape.rows, labels.rows, garbled)
+    (revealed,) = evaluate_garbled(session, shape.circuit, shape.rows, chosen.rows, garbled)
     shares = bits_words(revealed, np.uint16).reshape(-1)
     from_peer = decode_ciphertexts(parameters, reply["sealed"])
     coins = session.coins("seal", reply["sealed"], array_bytes(shares))
@@ -215,28 +197,12 @@ def query_secondary(
     parameters, opening = session.tenant.parameters, shape.opening
     request: Sections = yield ()
     opened, reply = open_secondary(session, secrets, opening, request, t2s, pool)
-    _, forward, decide = shape.plan.steps
-    # 2: forward.
-    fields = split_sections((yield reply), forward, "request")
-    bits = opened.forward_bits()
-    transfer = fields["weights_mu.nonce"], fields["weights_mu.extension"]
-    rows = chosen_rows(secrets, transfer, opening.converted + opening.forward.rows)
-    convert_salt = session.salt("convert", array_bytes(opened.converted(opening), opened.digits))
-    taken = rows.take(opening.converted)
-    convert_hash = session.reply_hash("convert", convert_salt)
-    matrix, converted = convert_secondary(opening, opened, taken, convert_hash)
-    columns = np.ascontiguousarray(matrix.T)
-    salt = session.salt("forward", array_bytes(bits, columns))
-    taken = rows.take(opening.forward.rows)
-    block_hash = session.reply_hash("forward", salt)
-    scores, corrections = opening.forward.send(taken, bits, columns, block_hash)
-    chosen = choose(session, secrets, "weights", opening.forward.choices(bits), corrections)
-    request = yield (convert_salt, converted, salt, corrections, *chosen.sections)
+    request = yield reply
+    forward = forward_secondary(session, secrets, shape.forward, opened.weights, opened, request)
+    request = yield forward.reply
     # 3: decide. The masks are SU's shares of the answer, used nowhere else.
-    fields = split_sections(request, decide, "request")
-    block_hash = session.request_hash("forward", fields["forward.salt"])
-    taken_back = chosen.rows.take(opening.forward.rows)
-    scores = scores + opening.forward.receive(taken_back, fields["forward.words"], block_hash)
+    fields = split_sections(request, shape.plan.steps[-1], "request")
+    scores = forward.complete(session, shape.forward, fields)
     values = (shape.circuit.values, shape.rows)
     mask = session.coins("answer share", b"", array_bytes(scores, opened.bits)).words(values, np.uint16)
     own_bits = {"scores_su": shape.score_bits(scores), "mask": word_bits(mask, LABEL_BITS)}

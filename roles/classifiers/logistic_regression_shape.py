@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 
-import numpy as np
-
 from crypto.block_hash import SALT_BYTES
+from crypto.circuits.logistic import FORWARD_WORD_BITS
 from crypto.circuits.opened import OpenedState
 from crypto.coins import Coins, digest
 from crypto.dtpkc import Ciphertext, encode_ciphertexts
@@ -19,7 +18,6 @@ from crypto.errors import LayoutError, LocalProtocolError
 from crypto.packing import SlotLayout
 from roles.building_blocks.garble import shared_sections
 from roles.building_blocks.narrow_words import CARRIES, narrow_layout
-from roles.building_blocks.number_products import NumberProducts
 from roles.building_blocks.state_words import public_state, state_layout
 from roles.building_blocks.transfers import transfer_sections
 from roles.classifiers.logistic_regression_schedule import FORWARD_SHIFT, WEIGHT_BITS, LogisticSchedule
@@ -28,8 +26,6 @@ from roles.tenant import BIT_STRIDE_BITS, Tenant
 
 MAX_STEP_BYTES = 60 << 20
 """Largest request or reply that a session may plan; envelopes carry bodies up to 64 MiB in parts."""
-
-FORWARD_BITS = WEIGHT_BITS - FORWARD_SHIFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +110,23 @@ class LogisticShape:
 
     @property
     def weights(self) -> int:
-        """d + 1, weights of a problem."""
+        """Weights of a problem: d + 1."""
         return self.records.features + 1
 
     @property
     def blocks(self) -> int:
         """Vectors of weights that make the state: weights, and with momentum where they lead."""
         return 2 if self.schedule.momentum_16 else 1
+
+    @property
+    def columns(self) -> int:
+        """Columns of records that are bits."""
+        return len(self.records.bit_columns)
+
+    @property
+    def number_columns(self) -> tuple[int, ...]:
+        """Columns that are numbers: words, and the constant behind everything."""
+        return (*range(self.records.words), self.weights - 1)
 
     @property
     def parameters(self) -> tuple[int | tuple[int, ...], ...]:
@@ -152,12 +158,6 @@ class LogisticShape:
             return None
         stride = BIT_STRIDE_BITS
         return SlotLayout.fitting(self.tenant.modulus_bits, "bits", values, stride, stride, 2)
-
-    def forward(self, rows: int) -> NumberProducts:
-        """Return the product of weights and records: payload is a column of n records."""
-        weights = tuple(1 << bit for bit in range(FORWARD_BITS - 1))
-        signed = (*weights, -(1 << (FORWARD_BITS - 1)))
-        return NumberProducts(self.problems, (self.weights,), signed, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +225,10 @@ class OpeningShape:
 
     @property
     def state_circuit(self) -> OpenedState:
-        """The adder that re-opens the state."""
-        return OpenedState(WEIGHT_BITS)
+        """The adder that re-opens the state; with words of the weights where records have bits."""
+        if not self.model.columns:
+            return OpenedState(WEIGHT_BITS)
+        return OpenedState(WEIGHT_BITS, FORWARD_WORD_BITS, FORWARD_SHIFT)
 
     @property
     def choices(self) -> int:
@@ -235,14 +237,14 @@ class OpeningShape:
         return self.state_circuit.choice_count(self.values) + words + (self.bits.values if self.bits else 0)
 
     @property
-    def converted(self) -> int:
-        """Bits that become words in step *forward*: carries of words, and bits that are features."""
-        return self.rows * self.model.records.features
+    def carries(self) -> int:
+        """Carries of narrow words, which become words in step *forward*."""
+        return self.rows * self.model.records.words
 
-    @cached_property
-    def forward(self) -> NumberProducts:
-        """The product of all rows, for a query."""
-        return self.model.forward(self.rows)
+    @property
+    def feature_bits(self) -> int:
+        """Bits of all records that are features, extended once in either direction."""
+        return self.rows * self.model.columns
 
     @cached_property
     def open_step(self) -> Step:
@@ -250,7 +252,8 @@ class OpeningShape:
         width = self.model.tenant.parameters.component_bytes
         request = [Section("state.masked", width * self.state.ciphertexts)]
         request.append(Section("state.t2", width * self.state.ciphertexts))
-        reply = [*shared_sections(self.state_circuit, self.values, "state")]
+        revealed = self.state_circuit.word_bits * self.values
+        reply = [*shared_sections(self.state_circuit, self.values, "state", revealed)]
         for name, layout in (("words", self.words), ("bits", self.bits)):
             if layout is None:
                 continue
@@ -263,17 +266,6 @@ class OpeningShape:
             reply += [Section("bits.salt", SALT_BYTES), Section("bits.carries", -(-self.bits.values // 8))]
         request += transfer_sections(self.choices, "digits")
         return Step("open", ("open", "garble"), tuple(request), tuple(reply))
-
-    def forward_step(self, products: NumberProducts, *, first: bool) -> Step:
-        """Return the step of a product with SU's records; the first converts the records before."""
-        choices = products.rows + (self.converted if first else 0)
-        reply = []
-        if first:
-            reply += [Section("convert.salt", SALT_BYTES), Section("convert.words", 4 * self.converted)]
-        reply += [Section("forward.salt", SALT_BYTES), Section("forward.words", products.payload_bytes)]
-        reply += transfer_sections(products.rows, "weights_su")
-        request = transfer_sections(choices, "weights_mu")
-        return Step("forward", ("convert", "multiply") if first else ("multiply",), request, tuple(reply))
 
 
 def check_step_sizes(steps: tuple[Step, ...]) -> None:
@@ -292,8 +284,3 @@ def split_sections(sections: Sections, step: Step, kind: str) -> dict[str, bytes
     """Return the sections of a message by their names in the plan."""
     planned = step.request if kind == "request" else step.reply
     return {section.name: data for section, data in zip(planned, sections, strict=True)}
-
-
-def ones_column(rows: int, one: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:
-    """Return a unit's share of the constant column: 1.0 at one unit, 0 at the other."""
-    return np.full((rows, 1), one, dtype=np.uint32)
