@@ -24,6 +24,9 @@ from roles.classifiers.logistic_regression_schedule import FORWARD_SHIFT, WEIGHT
 from roles.plan import Section, Sections, Step
 from roles.tenant import BIT_STRIDE_BITS, Tenant
 
+MAX_WEIGHTS = 8192
+"""Of a problem. What the check of Σ|w| leaves out is below 2^−6 per weight: 128 in all, so |z| < 2^9."""
+
 MAX_STEP_BYTES = 60 << 20
 """Largest request or reply that a session may plan; envelopes carry bodies up to 64 MiB in parts."""
 
@@ -50,8 +53,8 @@ class LogisticRecords:
             raise LocalProtocolError("a record has columns and at least two classes")
         if list(self.used_attributes) != sorted(set(self.used_attributes) & set(self._attributes)):
             raise LocalProtocolError("a feature is no attribute of the record")
-        if not self.features:
-            raise LocalProtocolError("a record has at least one feature")
+        if not 1 <= self.features < MAX_WEIGHTS:
+            raise LocalProtocolError(f"a record has 1 to {MAX_WEIGHTS - 1} features")
 
     @property
     def _attributes(self) -> range:
