@@ -23,6 +23,8 @@ from roles.building_blocks.transfers import transfer_sections
 from roles.classifiers.logistic_regression_schedule import FORWARD_SHIFT, WEIGHT_BITS, LogisticSchedule
 from roles.plan import Section, Sections, Step
 from roles.tenant import BIT_STRIDE_BITS, Tenant
+from roles.word_encoding import numeric_columns
+from schemas.data_schema import DataSchema
 
 MAX_WEIGHTS = 8192
 """Of a problem. What the check of Σ|w| leaves out is below 2^−6 per weight: 128 in all, so |z| < 2^9."""
@@ -55,6 +57,19 @@ class LogisticRecords:
             raise LocalProtocolError("a feature is no attribute of the record")
         if not 1 <= self.features < MAX_WEIGHTS:
             raise LocalProtocolError(f"a record has 1 to {MAX_WEIGHTS - 1} features")
+
+    @classmethod
+    def of_schema(cls, schema: DataSchema, *, scaled: bool) -> "LogisticRecords":
+        """Return the columns of a schema's records.
+
+        Args:
+            schema: The tenant's.
+            scaled: Numeric attributes are features as words, and their bins are left alone;
+                else everything is a feature as bits.
+        """
+        numeric = numeric_columns(schema) if scaled else ()
+        used = tuple(index for index in range(len(schema.attributes)) if index not in numeric)
+        return cls(len(numeric), schema.attribute_sizes, used, schema.class_count)
 
     @property
     def _attributes(self) -> range:

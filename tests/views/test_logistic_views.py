@@ -28,12 +28,14 @@ class Views:
     at_secondary: View
     operations: Tally
     contents: frozenset[bytes]
+    salts: tuple[bytes, ...]
 
 
 class Recorder:
     """Runs linked sessions and keeps every field that travelled."""
 
     def __init__(self) -> None:
+        self.salts: list[bytes] = []
         self.at_master: View = []
         self.at_secondary: View = []
         self.contents: set[bytes] = set()
@@ -62,6 +64,8 @@ class Recorder:
         for field, data in zip(fields, sections, strict=True):
             view.append((f"{planned.name}/{field.name}", len(data)))
             self.contents.add(data)
+            if field.name.endswith(("salt", "nonce")):
+                self.salts.append(data)
 
 
 def journey(small: SmallTenant, train: PlainRecords, asked: PlainRecords, seed: str) -> Views:
@@ -84,7 +88,9 @@ def journey(small: SmallTenant, train: PlainRecords, asked: PlainRecords, seed: 
         t2s = {"words": tuple(c.t2 for c in rows.words), "bits": tuple(c.t2 for c in rows.bits)}
         asking = query_master(mu, small.master, query, learner.state, rows, key)
         recorder.run(mu, asking, su, query_secondary(su, small.secondary, query, t2s, key))
-    return Views(recorder.at_master, recorder.at_secondary, tally, frozenset(recorder.contents))
+    return Views(
+        recorder.at_master, recorder.at_secondary, tally, frozenset(recorder.contents), tuple(recorder.salts)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +121,13 @@ def test_no_long_field_is_the_same(two_journeys: tuple[Views, Views]) -> None:
     # The state of a model without records is public: its T2 is the same. One-bit fields may agree.
     same = {data for data in first.contents & second.contents if len(data) > 4}
     assert len(same) == 1
+
+
+def test_no_salt_or_nonce_recurs(two_journeys: tuple[Views, Views]) -> None:
+    # Rows of the records' bits serve in every pass: only the salts keep their pads apart.
+    first, second = two_journeys
+    salts = first.salts + second.salts
+    assert len(set(salts)) == len(salts) > 50
 
 
 def test_the_views_are_those_of_the_documents(two_journeys: tuple[Views, Views]) -> None:

@@ -93,6 +93,19 @@ def test_a_warm_start_from_a_snapshot_goes_on_where_it_was(small: SmallTenant) -
     )
 
 
+def test_the_same_session_again_gives_the_same_bytes(small: SmallTenant) -> None:
+    plain = plain_records(MIXED, 8, "again")
+    schedule = LogisticSchedule(passes=2)
+    first, second, other = (Learner(small, MIXED, schedule) for _ in range(3))
+    encrypted = encrypt_records(small, first.shape, plain, "again", labelled=True)
+    first.learn(encrypted, 8, "again")
+    second.learn(encrypted, 8, "again")
+    other.learn(encrypted, 8, "another session")
+    assert first.state == second.state
+    assert first.state.ciphertexts != other.state.ciphertexts
+    np.testing.assert_array_equal(first.weights(), other.weights())
+
+
 @pytest.mark.parametrize("records", [LogisticRecords(1, (), (), 2), LogisticRecords(0, (2,), (0,), 3)])
 def test_one_record_one_feature(small: SmallTenant, records: LogisticRecords) -> None:
     learner, twin = both(small, records, LogisticSchedule(rate_256=300, passes=2))
