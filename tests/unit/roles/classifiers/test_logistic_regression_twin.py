@@ -1,10 +1,15 @@
 """The twin against the same algorithm in floats, and at its edges."""
 
+import ast
+import inspect
+
 import numpy as np
 import pytest
 from logistic_reference import FloatReference, ScaledData, scaled_data
 
-from roles.classifiers.logistic_regression_schedule import LogisticSchedule
+from crypto.circuits import logistic
+from roles.classifiers import logistic_regression_schedule, logistic_regression_twin
+from roles.classifiers.logistic_regression_schedule import FEATURE_FRACTION_BITS, LogisticSchedule
 from roles.classifiers.logistic_regression_twin import LogisticTwin, sigmoid_fixed
 
 NESTEROV = LogisticSchedule(passes=7, momentum_16=14, rate_256=2048)
@@ -104,3 +109,15 @@ def test_an_empty_model_is_undecided() -> None:
     assert twin.probabilities([[1, 2]]).tolist() == [[256]]
     assert LogisticTwin.empty(2, 3, LogisticSchedule()).predict([[1, 2]]).tolist() == [0]
     assert sigmoid_fixed([0, -1]).tolist() == [256, 255]
+
+
+def test_the_twin_shares_nothing_with_the_protocol_but_the_schedule() -> None:
+    for module in (logistic_regression_twin, logistic_regression_schedule):
+        tree = ast.parse(inspect.getsource(module))
+        imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not [name for name in imported if name.startswith(("crypto", "roles.building_blocks"))]
+    # The circuits may not import upwards: their copies of the public numbers are held together here.
+    assert logistic.WEIGHT_BITS == logistic_regression_schedule.WEIGHT_BITS
+    assert logistic.FORWARD_SHIFT == logistic_regression_schedule.FORWARD_SHIFT
+    assert logistic.WORD_BITS - logistic.FORWARD_WORD_BITS == FEATURE_FRACTION_BITS
+    assert logistic.WORD_BITS - logistic.ERROR_WORD_BITS == FEATURE_FRACTION_BITS + 1
