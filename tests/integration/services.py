@@ -23,10 +23,10 @@ from tenants import SmallTenant, signing_key, small_tenant
 
 from crypto.dtpkc import WeakPrivateKey
 from crypto.key_generation import generate_weak_key
-from pipeline.client_service import ClientService
 from pipeline.client_service import Answered as Labels
+from pipeline.client_service import ClientService
 from pipeline.journal_fold import fold_journal
-from pipeline.mailbox import Publisher
+from pipeline.mailbox import Published, Publisher, sequence_of
 from pipeline.master_service import MasterService
 from pipeline.memory_transport import MemoryBroker, MemoryTransport
 from pipeline.meter import Meter
@@ -37,22 +37,24 @@ from pipeline.session_ledger import SessionLedger
 from pipeline.transport import Message, Position, Transport
 from roles.classifiers.naive_bayes_table import TableShape
 from roles.classifiers.naive_bayes_twin import NaiveBayesTwin
+from roles.client import make_query, read_answer
 from roles.encoding import EncodedRecords, count_table, encode_bits
 from roles.master_unit import MasterUnit
 from roles.secondary_unit import SecondaryUnit
 from roles.tenant import Tenant
 from roles.unit_keys import UnitKeys, unit_keys
-from schemas.codec import decode
+from schemas.codec import decode, encode
 from schemas.configuration import Limits
 from schemas.data_schema import DataSchema
 from schemas.envelope import VerifyingParty
 from schemas.journal import DeadLetter, JournalEntry, Receipt
 from schemas.parts import seal_parts
-from schemas.queries import Answer
+from schemas.queries import Answer, Query
 from schemas.topics import Role, TopicName, topic_name, topic_specs
 
 _NAMES = {"authority": "authority", "mu": "mu", "su": "su", "owner": "a", "client": "c"}
 MODEL = "m"
+LEDGER = "su.ledger"
 PATIENCE = 30.0
 _LOOK_SECONDS = 0.005
 
@@ -245,7 +247,7 @@ class House:
 
     def ledger(self) -> SessionLedger:
         """Return SU's ledger as a starting process opens it."""
-        return SessionLedger(self.folder / "su.ledger")
+        return SessionLedger(self.folder / LEDGER)
 
     def owner(self, name: str = "a", publisher: Publisher | None = None) -> OwnerService:
         """Return an owner as a starting command has it."""
@@ -285,6 +287,23 @@ class House:
         service = await self.client(client)
         return await service.ask(MODEL, self.bits(rows), PATIENCE)
 
+    async def put_query(self, rows: EncodedRecords, client: str = "c") -> Query:
+        """Put a query on its topic without waiting for its answer."""
+        coins = seeded_coins(f"query {client}")
+        query = make_query(self.tenant, client, MODEL, self.bits(rows), coins)
+        await self.put(client, TopicName.QUERIES, "query", encode(query))
+        return query
+
+    async def put(self, sender: str, topic: TopicName, kind: str, body: bytes) -> Published:
+        """Put a signed body on a topic."""
+        publisher = self.publisher(sender)
+        return await publisher.publish(topic, kind, sequence_of(body), body, key=sender.encode())
+
+    def labels(self, query: Query, client: str = "c") -> list[int]:
+        """Open the one answer on the topic, which must be to that query."""
+        (answer,) = self.answers()
+        return list(read_answer(self.tenant, self.client_keys[client], query, answer))
+
     # --- what they know
 
     def records(self, size: int, seed: int | str) -> EncodedRecords:
@@ -310,19 +329,23 @@ class House:
 
     def answers(self) -> list[Answer]:
         """Return every answer given."""
-        return [decode(Answer, _body(message.value)) for message in self.messages(TopicName.ANSWERS)]
+        return [decode(Answer, wire_body(message.value)) for message in self.messages(TopicName.ANSWERS)]
 
     def receipts(self) -> list[Receipt]:
         """Return every receipt given."""
-        return [decode(Receipt, _body(message.value)) for message in self.messages(TopicName.RECEIPTS)]
+        return [decode(Receipt, wire_body(message.value)) for message in self.messages(TopicName.RECEIPTS)]
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return every dead letter."""
-        return [decode(DeadLetter, _body(message.value)) for message in self.messages(TopicName.DEAD_LETTERS)]
+        return [
+            decode(DeadLetter, wire_body(message.value)) for message in self.messages(TopicName.DEAD_LETTERS)
+        ]
 
     def journal(self) -> list[JournalEntry]:
         """Return the journal's entries, which must all be MU's."""
-        return [decode(JournalEntry, _body(message.value)) for message in self.messages(TopicName.JOURNAL)]
+        return [
+            decode(JournalEntry, wire_body(message.value)) for message in self.messages(TopicName.JOURNAL)
+        ]
 
     async def state(self) -> MasterUnit:
         """Return MU's state from the log alone."""
@@ -339,7 +362,8 @@ async def _running(service: MasterService | SecondaryService) -> AsyncIterator[N
         task.cancel()
 
 
-def _body(wire: bytes) -> bytes:
+def wire_body(wire: bytes) -> bytes:
+    """Return the body of a message without any check."""
     (signed, _) = msgpack.unpackb(wire)
     body: bytes = msgpack.unpackb(signed)[-1]
     return body

@@ -7,7 +7,6 @@ import pytest
 from doubles import seeded_coins
 from integration.services import MODEL, PATIENCE, CrashError, House, SplittingPublisher, until
 
-from pipeline.mailbox import sequence_of
 from roles.client import make_query
 from roles.refusal import Refusal
 from schemas.codec import encode
@@ -89,8 +88,7 @@ async def test_a_query_with_a_proof_of_another_is_refused(tmp_path: Path) -> Non
         )
         fields = {name: getattr(good, name) for name in good.__struct_fields__}
         body = encode(Query(**{**fields, "proof": other.proof}))
-        publisher = house.publisher("c")
-        sent = await publisher.publish(TopicName.QUERIES, "query", sequence_of(body), body, key=b"c")
+        sent = await house.put("c", TopicName.QUERIES, "query", body)
         await until(lambda: len(house.answers()) == 1)
         (answer,) = house.answers()
         assert (answer.query_id, answer.reason, answer.ciphertexts) == (good.query_id, "bad_proof", b"")
