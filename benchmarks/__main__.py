@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.blocks import Blocks
+from benchmarks.ciphertexts import Ciphertexts
 from benchmarks.data_sets import ROOT, describe
 from benchmarks.deployment import Deployment
 from benchmarks.end_to_end import demo_names, demo_rows, run_demo
@@ -40,7 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     deployment = Deployment(chosen)
     found = [
         benchmark
-        for group in (Primitives(deployment), Blocks(deployment), NaiveBayes(deployment))
+        for group in (
+            Primitives(deployment),
+            Ciphertexts(deployment),
+            Blocks(deployment),
+            NaiveBayes(deployment),
+        )
         for benchmark in group.benchmarks()
         if _matches(benchmark.name, options.only)
     ]
@@ -49,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.end_to_end
         else []
     )
+    if not found and not demos:
+        parser.error(f"no row is called like {options.only!r}; --list prints the names")
     if options.list:
         print("\n".join([*(benchmark.name for benchmark in found), *(f"demo.{name}" for name in demos)]))
         return 0

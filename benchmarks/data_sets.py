@@ -25,6 +25,7 @@ from schemas.data_schema import DataSchema
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("nursery", "adult", "wdbc")
 BUNDLED = "breast_cancer"
+_TITLES = {"nursery": "Nursery", "adult": "Adult", "wdbc": "WDBC", BUNDLED: "Breast cancer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,11 @@ def folder() -> Path:
 def available() -> tuple[str, ...]:
     """Return the names of the data sets that can be used, the bundled one only if there is no other."""
     return tuple(name for name in NAMES if (folder() / f"{name}.csv").is_file()) or (BUNDLED,)
+
+
+def title(name: str) -> str:
+    """Return a data set's name as people write it."""
+    return _TITLES.get(name, name)
 
 
 def describe() -> str:

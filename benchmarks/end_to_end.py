@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.data_sets import BUNDLED, NAMES, available, csv_file
+from benchmarks.data_sets import BUNDLED, NAMES, available, csv_file, title
 from benchmarks.measure import Row
 
 TIMEOUT_SECONDS = 3600
@@ -74,7 +74,6 @@ def demo_rows(demo: Demo) -> list[Row]:
     """Return the rows of one run; figures that the demo leaves null are left out."""
     report, name = demo.report, demo.name
     data, pm = report["data"], float(report["pm_seconds"])
-    title = {"nursery": "Nursery", "adult": "Adult", "wdbc": "WDBC", BUNDLED: "Breast cancer"}.get(name, name)
     note = (
         f"{data['rows']:,} rows, {data['features_onehot']} one-hot columns, {data['classes']} classes; "
         f"{report['rows_trained']:,} trained in {report['chunks']} chunks, {report['queries']} queries"
@@ -82,7 +81,7 @@ def demo_rows(demo: Demo) -> list[Row]:
     rows = [
         Row(
             f"demo.{name}_wall",
-            f"{title}: the whole command, key generation included",
+            f"{title(name)}: the whole command, key generation included",
             "run",
             demo.wall_seconds / pm,
             target=WALL_TARGET_PM if name == BUNDLED else None,
@@ -95,7 +94,7 @@ def demo_rows(demo: Demo) -> list[Row]:
 
     def add(key: str, what: str, value: float | None, unit: str, **options: Any) -> None:
         if value is not None:
-            rows.append(Row(f"demo.{name}_{key}", f"{title}: {what}", "run", value, unit, **options))
+            rows.append(Row(f"demo.{name}_{key}", f"{title(name)}: {what}", "run", value, unit, **options))
 
     add(
         "twin_agreement",

@@ -102,7 +102,7 @@ class Benchmark:
     unit: str
     prepare: Callable[[], Prepared]
     target: float | None = None
-    repetitions: int = 7
+    repetitions: int = 9
     warm_up: bool = True
 
 

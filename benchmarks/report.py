@@ -17,6 +17,7 @@ GROUPS = {
     "nb": "Naive Bayes",
     "demo": "End to end: `privml demo`",
 }
+WIDE_SPREAD = 1.5
 COUNT_NAMES = {
     "powers_full": "full powers",
     "powers_short": "short powers",
@@ -63,8 +64,8 @@ class Report:
             "profile": self.profile,
             "data": self.data,
             "quick": self.quick,
-            "pm_seconds": self.pm_seconds,
-            "rows": [{**asdict(row), "met": row.met} for row in self.rows],
+            "pm_seconds": _rounded(self.pm_seconds),
+            "rows": [_rounded({**asdict(row), "met": row.met}) for row in self.rows],
         }
 
     def json(self) -> str:
@@ -142,21 +143,44 @@ def counts_text(counts: Mapping[str, float]) -> str:
     )
 
 
+def _spread_text(row: Row) -> str:
+    """Return the range of a figure that differed much from one repetition to the next."""
+    if row.cpu_range is None or row.cpu_range[1] < WIDE_SPREAD * row.cpu_range[0]:
+        return ""
+    return " to ".join(map(seconds_text, row.cpu_range))
+
+
+def _rounded(value: Any) -> Any:
+    """Return the same with six digits of every float: more says nothing, and clutters a diff."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
+
+
 def _table(rows: Sequence[Row]) -> list[str]:
-    timed = any(row.cpu_seconds is not None for row in rows)
-    if not timed:
-        lines = ["| | Figure | Target | |", "| --- | ---: | --- | --- |"]
-        return lines + [
-            f"| {row.what} | {figure_text(row)} | {target_text(row)} | {row.note} |" for row in rows
-        ]
+    # Only times are all of one unit; a demo's figures are of many.
+    if any(row.value_unit != "PM" for row in rows):
+        lines = ["| | figure | target | |", "| --- | ---: | --- | --- |"]
+        for row in rows:
+            seconds = row.wall_seconds
+            wall = f"{seconds_text(seconds)} wall" if seconds is not None else ""
+            details = "; ".join(text for text in (wall, row.note) if text)
+            lines.append(f"| {row.what} | {figure_text(row)} | {target_text(row)} | {details} |")
+        return lines
     lines = [
         "| | per | CPU | wall | in PM | target | operations; sizes |",
         "| --- | --- | ---: | ---: | ---: | --- | --- |",
     ]
     for row in rows:
-        cpu = seconds_text(row.cpu_seconds) if row.cpu_seconds is not None else ""
-        wall = seconds_text(row.wall_seconds) if row.wall_seconds is not None else ""
-        details = "; ".join(text for text in (counts_text(row.counts), row.note) if text)
+        cpu, wall = (
+            "" if seconds is None else seconds_text(seconds)
+            for seconds in (row.cpu_seconds, row.wall_seconds)
+        )
+        details = "; ".join(text for text in (_spread_text(row), counts_text(row.counts), row.note) if text)
         value = number_text(row.value)
         lines.append(
             f"| {row.what} | {row.unit} | {cpu} | {wall} | {value} | {target_text(row)} | {details} |"

@@ -62,7 +62,7 @@ def answer_base_transfers(
     """Draw both seeds of every transfer and let the receiver have the chosen ones (step 2).
 
     Args:
-        receiver_key: The peer's key, whose proof of knowledge has been checked.
+        receiver_key: The peer's key, made for this exchange alone; its form has been checked.
         request: What `start_base_transfers` returned at the peer.
         coins: From the operating system.
         pool: Threads for the powers.

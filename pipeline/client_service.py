@@ -14,14 +14,15 @@ from crypto.errors import SchemaError
 from pipeline.errors import PipelineError
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
-from pipeline.transport import Transport
+from pipeline.query_sessions import BASE_KEY
+from pipeline.transport import Transport, partition_for_key
 from roles.arrival import Arrival
 from roles.client import make_query, read_answer
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
 from schemas.queries import Answer, Query
 from schemas.reasons import ReasonCode
-from schemas.topics import TopicName, topic_name
+from schemas.topics import TOPICS, TopicName, topic_name
 
 
 class NoAnswerError(PipelineError):
@@ -70,14 +71,20 @@ class ClientService:
         self._meter = meter
         self._pool = pool
         self._inbox: Inbox | None = None
+        self._unanswered_before = 0
 
-    async def open(self) -> None:
-        """Note where the answers end: answers to come are read from there."""
+    async def open(self, model_id: str) -> None:
+        """Note where the answers end: answers to come are read from there.
+
+        Args:
+            model_id: Whom the client will ask.
+        """
         topic = topic_name(self._tenant.name, TopicName.ANSWERS)
         offset = await self._transport.end_offset(topic, 0)
         self._inbox = Inbox(
             self._transport, self._tenant, TopicName.ANSWERS, offset=offset, meter=self._meter
         )
+        self._unanswered_before = await self._unanswered(model_id)
 
     async def ask(self, model_id: str, bits: npt.NDArray[np.uint8], timeout_seconds: float) -> Answered:
         """Ask for the labels of some rows and wait for the answer.
@@ -120,15 +127,22 @@ class ClientService:
                         continue
                     if answer.query_id == query.query_id:
                         return answer, len(arrival.body)
-        raise await self._silence()
-
-    async def _silence(self) -> NoAnswerError:
-        """Say which unit seems silent: MU journals a query, SU replies to MU's requests."""
-        counts = {info.topic: info.messages for info in await self._transport.topics()}
-        requests = counts.get(topic_name(self._tenant.name, TopicName.ROUND_REQUESTS), 0)
-        replies = counts.get(topic_name(self._tenant.name, TopicName.ROUND_REPLIES), 0)
-        silent = "su" if requests > replies else "mu"
-        return NoAnswerError(
+        # MU repeats what SU leaves unanswered, ever more rarely; without MU nothing is added.
+        unanswered = await self._unanswered(query.model_id)
+        waiting = unanswered > self._unanswered_before or unanswered == self._unanswered_before > 0
+        silent = "su" if waiting else "mu"
+        raise NoAnswerError(
             f"no answer in time: {silent.upper()} is silent",
             hint=f"check that `privml {silent}` is running; the query is on its topic and will be answered",
         )
+
+    async def _unanswered(self, model_id: str) -> int:
+        """Count MU's requests without a reply, as far as they may be about this client."""
+        name = self._tenant.name
+        keys = (BASE_KEY, model_id.encode(), self._publisher.sender.encode())
+        partitions = {partition_for_key(key, TOPICS[TopicName.ROUND_REQUESTS].partitions) for key in keys}
+        open_requests = 0
+        for partition in partitions:
+            for topic, sign in ((TopicName.ROUND_REQUESTS, 1), (TopicName.ROUND_REPLIES, -1)):
+                open_requests += sign * await self._transport.end_offset(topic_name(name, topic), partition)
+        return open_requests

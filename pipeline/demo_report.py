@@ -120,7 +120,7 @@ def demo_report(
     # The first question pays for base transfers and refresh, which are reported on their own.
     steady = single[1:] or single
     batches = {line["query_id"]: line["seconds"] for line in run.batch if "query_id" in line}
-    queries = len(single) + len(batches)
+    messages = len(single) + len(batches)
     return {
         "data": {
             "name": table.name,
@@ -139,7 +139,7 @@ def demo_report(
         "rows_trained": run.model["records"],
         "rows_test": len(run.split.test),
         "chunks": run.model["chunks"],
-        "queries": queries,
+        "queries": len(run.asked),
         "accuracy": float((answers.single == answers.truth).mean()),
         "twin_accuracy": float((answers.twin == answers.truth).mean()),
         "twin_agreement": float(agree / 2),
@@ -162,7 +162,7 @@ def demo_report(
         "bytes_mu_su": _seen(units["mu"], "rounds.replies") + _seen(units["su"], "rounds.requests"),
         "bytes_client": _seen(units["mu"], "queries")
         + sum(seen["bytes"] for seen in run.single[-1]["meter"]["views"] + run.batch[-1]["meter"]["views"]),
-        "rounds_per_query": activities["mu"]["query_rounds"]["rounds"] / queries,
+        "rounds_per_query": activities["mu"]["query_rounds"]["rounds"] / messages,
         "peak_rss_bytes": {role: units[role]["peak_rss_bytes"] for role in ("mu", "su")},
         "counts": {
             "chunk": _per(
@@ -176,7 +176,7 @@ def demo_report(
                     for name in ("query", "query_rounds")
                     if name in activities[role]
                 ],
-                queries,
+                messages,
             ),
         },
         "rejected": sum(published["rejected"] for published in run.published),

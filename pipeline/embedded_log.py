@@ -39,6 +39,7 @@ T = TypeVar("T")
 # The net under the doorbell, which also sees what was written with sqlite3 by hand.
 POLL_SECONDS = 0.2
 _READ_THREADS = 4
+_LOOP_CHECK_SECONDS = 1.0
 # One transaction holds at most this; more waits for the next.
 _BATCH_MESSAGES = 512
 _BATCH_BYTES = 16 * 1024 * 1024
@@ -90,17 +91,54 @@ class _Writer:
                 file = file or TopicFile(self._directory, self._topic)
                 outcomes = file.append([pending.message for pending in batch])
             except PipelineError as error:
-                outcomes = [error] * len(batch)
                 if file is not None and not error.retriable:
                     # The file may be replaced meanwhile; the next append opens it afresh.
                     file.close()
                     file = None
+                more = self._fail(batch, error) and more
+                continue
             places = {_place(at.topic, at.partition) for at in outcomes if isinstance(at, Position)}
             # Others first: they have the longer way.
             self._ring(places)
             _settle(batch, outcomes, self._wake, places)
         if file is not None:
             file.close()
+
+    def _fail(self, batch: list[_Pending], error: PipelineError) -> bool:
+        """Fail a batch and all that was called before its callers could know; False to end the thread.
+
+        A message that a caller chained to a missing one must not come after it: so nothing is
+        appended between a failure and the moment it is told.
+        """
+        told = threading.Event()
+        go_on = True
+
+        def tell() -> None:
+            nonlocal go_on
+            # In the loop, from which all calls come: what is queued now is all there is.
+            while True:
+                try:
+                    pending = self._queue.get_nowait()
+                except Empty:
+                    break
+                if pending is None:
+                    go_on = False
+                else:
+                    batch.append(pending)
+            for pending in batch:
+                if not pending.position.done():
+                    pending.position.set_exception(error)
+            told.set()
+
+        try:
+            batch[0].loop.call_soon_threadsafe(tell)
+        except RuntimeError:
+            # The loop is closed: nobody waits any more.
+            return False
+        while not told.wait(_LOOP_CHECK_SECONDS):
+            if batch[0].loop.is_closed():
+                return False
+        return go_on
 
     def _take(self) -> tuple[list[_Pending], bool]:
         """Wait for a message, take what else is there; False when the thread shall end."""

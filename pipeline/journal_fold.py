@@ -3,18 +3,21 @@
 MU does this at start; whoever inspects a tenant does the same from public data.
 """
 
+import asyncio
+from collections.abc import Callable
+
 import structlog
 
 from crypto.parameters import Ciphertext, decode_ciphertexts
 from pipeline.errors import StorageError
 from pipeline.mailbox import Inbox
+from pipeline.stored_message import stored_message
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.master_unit import MasterUnit
 from roles.tenant import Tenant
 from schemas.chunks import Chunk
 from schemas.codec import decode
-from schemas.envelope import MAX_PARTS
 from schemas.journal import EntryKind, JournalEntry
 from schemas.queries import Query
 from schemas.topics import TopicName, topic_name
@@ -24,10 +27,18 @@ log = structlog.get_logger()
 _HINT = "restore the topic from a backup; MU stops rather than be wrong"
 
 
-async def fold_journal(transport: Transport, tenant: Tenant) -> MasterUnit:
+Watch = Callable[[MasterUnit, JournalEntry, bytes], None]
+
+
+async def fold_journal(transport: Transport, tenant: Tenant, watch: Watch | None = None) -> MasterUnit:
     """Return MU's state after the last journal entry.
 
     Messages on the journal topic that MU did not sign are passed over; so are repeated entries.
+
+    Args:
+        transport: Where the topics are.
+        tenant: Public facts.
+        watch: Called with the state before each entry, the entry and its id.
 
     Raises:
         StorageError: An entry of the chain is missing, or a message that it names.
@@ -41,13 +52,15 @@ async def fold_journal(transport: Transport, tenant: Tenant) -> MasterUnit:
             raise StorageError(f"journal messages from offset {start} on are gone", hint=_HINT)
         for arrival in arrivals:
             if isinstance(arrival, Refused):
-                log.warning("journal_entry_ignored", reason=arrival.reason, offset=arrival.arrival.offset)
+                log.warning("journal_entry_ignored", code=str(arrival.reason), offset=arrival.arrival.offset)
                 continue
             entry = decode(JournalEntry, arrival.body)
             if entry.sequence < unit.next_sequence:
                 continue
             if entry.previous != unit.head or entry.sequence != unit.next_sequence:
                 raise StorageError(f"journal entry {unit.next_sequence} is missing or changed", hint=_HINT)
+            if watch is not None:
+                watch(unit, entry, arrival.message_hash)
             await _fold_entry(transport, tenant, unit, entry, arrival.message_hash)
     return unit
 
@@ -65,7 +78,7 @@ async def _fold_entry(
         ciphertexts = await stored_chunk(transport, tenant, gone.partition, gone.offset, gone.message_hash)
     elif entry.kind == EntryKind.QUERY:
         query_id = (await stored_query(transport, tenant, entry)).query_id
-    unit.apply(entry, entry_id, ciphertexts, query_id)
+    await asyncio.to_thread(unit.apply, entry, entry_id, ciphertexts, query_id)
 
 
 async def stored_chunk(
@@ -91,18 +104,10 @@ async def stored_query(transport: Transport, tenant: Tenant, entry: JournalEntry
 async def _stored(
     transport: Transport, tenant: Tenant, topic: TopicName, partition: int, offset: int, message_hash: bytes
 ) -> Arrival:
-    # A message in parts ends at its offset; its parts begin a little before.
-    for start in (offset, max(0, offset - MAX_PARTS)):
-        inbox = Inbox(transport, tenant, topic, partition=partition, offset=start)
-        while inbox.next_offset <= offset:
-            wanted = offset - inbox.next_offset + 1
-            arrivals = await inbox.receive(wait_seconds=0.0, max_messages=wanted)
-            for arrival in arrivals:
-                if isinstance(arrival, Arrival) and arrival.message_hash == message_hash:
-                    return arrival
-            if not arrivals and inbox.next_offset <= offset:
-                break
-    raise StorageError(
-        f"the message at {topic} partition {partition} offset {offset} is not the one in the journal",
-        hint=_HINT,
-    )
+    arrival = await stored_message(transport, tenant, topic, partition, offset, message_hash)
+    if arrival is None:
+        raise StorageError(
+            f"the message at {topic} partition {partition} offset {offset} is not the one in the journal",
+            hint=_HINT,
+        )
+    return arrival

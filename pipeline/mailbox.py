@@ -15,7 +15,7 @@ from pipeline.meter import Meter
 from pipeline.transport import Message, Position, Transport
 from roles.arrival import Arrival, Refused
 from roles.tenant import Tenant
-from schemas.envelope import message_id, open_envelope
+from schemas.envelope import Envelope, message_id, open_envelope
 from schemas.parts import PartAssembler, seal_parts, whole_id
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_name
@@ -106,13 +106,14 @@ class Inbox:
         partition: int = 0,
         offset: int = 0,
         meter: Meter | None = None,
+        part_budget: int = PART_BUDGET_BYTES,
     ) -> None:
         self._transport = transport
         self._tenant = tenant
         self._topic = topic
         self._partition = partition
         self._meter = meter
-        self._assembler = PartAssembler(PART_BUDGET_BYTES, PART_GROUPS_PER_SENDER)
+        self._assembler = PartAssembler(part_budget, PART_GROUPS_PER_SENDER)
         self.next_offset = offset
 
     async def receive(self, wait_seconds: float, max_messages: int = 128) -> list[Arrival | Refused]:
@@ -130,6 +131,36 @@ class Inbox:
         # Signatures are checked off the event loop.
         return await asyncio.to_thread(self._open_all, messages)
 
+    async def catch_up(self, beginning: int) -> None:
+        """Take in the parts of messages that are still incomplete where reading goes on.
+
+        What lies before `next_offset` was decided; an incomplete message was not, and its parts
+        will not come again. Afterwards the inbox is as if it had read from `beginning` on.
+
+        Args:
+            beginning: Where this partition was first read.
+        """
+        offset = beginning
+        while offset < self.next_offset:
+            messages = await self._transport.read(
+                topic_name(self._tenant.name, self._topic), self._partition, offset
+            )
+            earlier = [message for message in messages if message.offset < self.next_offset]
+            if not earlier:
+                return
+            offset = earlier[-1].offset + 1
+            await asyncio.to_thread(self._remember_parts, earlier)
+
+    def _remember_parts(self, messages: list[Message]) -> None:
+        for message in messages:
+            try:
+                self._assembler.offer(self._envelope(message), message.offset)
+            except SchemaError:
+                continue
+
+    def _envelope(self, message: Message) -> Envelope:
+        return open_envelope(message.value, self._topic, self._tenant.name, self._tenant.verifying.get)
+
     def _open_all(self, messages: list[Message]) -> list[Arrival | Refused]:
         opened: list[Arrival | Refused] = []
         for message in messages:
@@ -138,46 +169,41 @@ class Inbox:
 
     def _open(self, message: Message) -> list[Arrival | Refused]:
         try:
-            envelope = open_envelope(
-                message.value, self._topic, self._tenant.name, self._tenant.verifying.get
-            )
+            envelope = self._envelope(message)
             self._note(envelope.kind, len(message.value))
             offered = self._assembler.offer(envelope, message.offset)
         except SchemaError as error:
             self._note("refused", len(message.value))
             return [Refused(self._unread(message), ReasonCode(error.code))]
-        refused: list[Arrival | Refused] = [
-            Refused(
+        opened: list[Arrival | Refused] = []
+        if (whole := offered.whole) is not None:
+            opened.append(
                 Arrival(
-                    dropped.topic,
+                    self._topic,
                     message.partition,
                     message.offset,
-                    b"",
-                    dropped.sender,
-                    dropped.sequence,
-                    "",
-                    b"",
-                ),
-                dropped.reason,
+                    whole.message_id,
+                    whole.envelope.sender,
+                    whole.envelope.sequence,
+                    whole.envelope.kind,
+                    whole.body,
+                )
             )
-            for dropped in offered.dropped
-        ]
-        if offered.whole is None:
-            return refused
-        whole = offered.whole
-        return [
-            *refused,
-            Arrival(
-                self._topic,
+        # After the whole, as both stand at one offset: whoever stops between two decisions goes on
+        # behind that offset, and must not lose the message.
+        for dropped in offered.dropped:
+            group = Arrival(
+                dropped.topic,
                 message.partition,
                 message.offset,
-                whole.message_id,
-                whole.envelope.sender,
-                whole.envelope.sequence,
-                whole.envelope.kind,
-                whole.body,
-            ),
-        ]
+                b"",
+                dropped.sender,
+                dropped.sequence,
+                "",
+                b"",
+            )
+            opened.append(Refused(group, dropped.reason))
+        return opened
 
     def _note(self, kind: str, size: int) -> None:
         if self._meter is not None:

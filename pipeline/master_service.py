@@ -7,45 +7,44 @@ MU does the same again.
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from crypto.errors import PrivMLError, RemoteProtocolError, SchemaError
-from crypto.parameters import Ciphertext, decode_ciphertexts, encode_ciphertexts
+from crypto.errors import CryptoError, PrivMLError, RemoteProtocolError
+from crypto.parameters import Ciphertext
 from pipeline.journal_fold import fold_journal, stored_chunk, stored_query
-from pipeline.mailbox import Inbox, Publisher, sequence_of
+from pipeline.mailbox import Inbox, Publisher
 from pipeline.meter import Meter
-from pipeline.rounds import RoundExchange, SecondaryRefusedError
+from pipeline.notices import Answered, JournalTail, Notices, given_refusal
+from pipeline.query_sessions import QuerySessions
+from pipeline.rounds import PlanTooLargeError, RoundExchange, SecondaryRefusedError
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
-from roles.building_blocks.base_transfers import TransferBases, base_master, base_plan, base_subject
-from roles.classifiers.naive_bayes_query import QueryShape, query_master
-from roles.classifiers.naive_bayes_table import TableShare, refresh_master, table_shape
-from roles.master_unit import MasterUnit, ScreenedChunk, ScreenedQuery, query_subject, refresh_subject
+from roles.master_unit import MasterUnit, ScreenedChunk, ScreenedQuery
 from roles.model_state import ModelState
 from roles.refusal import Refusal, refusal_reason
-from roles.session import Session
 from roles.tenant import Tenant
 from roles.unit_keys import UnitKeys
-from roles.unit_secrets import UnitSecrets
 from schemas.chunks import Withdrawal
-from schemas.codec import decode, encode
+from schemas.codec import encode
 from schemas.envelope import message_id
-from schemas.journal import DeadLetter, EntryKind, JournalEntry, Receipt
+from schemas.journal import EntryKind, JournalEntry
 from schemas.queries import Answer, Query
 from schemas.reasons import ReasonCode
-from schemas.topics import TopicName
+from schemas.topics import TopicName, topic_name
 
 log = structlog.get_logger()
 
 Screened = ScreenedChunk | tuple[Arrival, Withdrawal] | Refused
 
+# What a query or SU's replies to it may lead to; anything else is a bug or a broken disk.
+UNANSWERABLE = (SecondaryRefusedError, PlanTooLargeError, RemoteProtocolError, CryptoError)
+
 WAIT_SECONDS = 5.0
-KEPT_TABLES = 4
+CHUNKS_AT_ONCE = 128
 SESSIONS_AT_ONCE = 4
-SESSION_ATTEMPTS = 3
+QUERIES_HELD = 32
 
 
 class MasterService:
@@ -62,15 +61,17 @@ class MasterService:
     ) -> None:
         self._transport = transport
         self._tenant = tenant
-        self._keys = keys
         self._publisher = publisher
         self._meter = meter
-        self._pool = pool
         self._exchange = RoundExchange(transport, tenant, publisher, meter)
+        self._queries = QuerySessions(self._exchange, tenant, keys, pool)
+        self._notices = Notices(transport, tenant, publisher, meter)
         self._journal_lock = asyncio.Lock()
-        self._bases: asyncio.Task[TransferBases] | None = None
-        self._tables: OrderedDict[bytes, asyncio.Task[TableShare]] = OrderedDict()
-        self._sessions = asyncio.Semaphore(SESSIONS_AT_ONCE)
+        self._answering = asyncio.Semaphore(SESSIONS_AT_ONCE)
+        # While SU is away queries wait on their topic, not here.
+        self._held = asyncio.Semaphore(QUERIES_HELD)
+        # One message can push out several groups of parts, each an entry of its own.
+        self._tail = JournalTail.holding(chunks=2 * CHUNKS_AT_ONCE, rejects=8, answered=2 * SESSIONS_AT_ONCE)
         self.unit = MasterUnit.starting(tenant, tenant.configuration.models[0])
 
     async def recover(self) -> None:
@@ -79,19 +80,17 @@ class MasterService:
         Raises:
             StorageError: An entry of the chain is missing, or a message that it names.
         """
-        self.unit = await fold_journal(self._transport, self._tenant)
-        log.info(
-            "recovered",
-            entries=self.unit.next_sequence,
-            chunks=self.unit.model.chunks,
-            version=self.unit.model.version,
-        )
+        self.unit = await fold_journal(self._transport, self._tenant, self._tail.watch)
+        log.info("recovered", sequence=self.unit.next_sequence, model_version=self.unit.model.version)
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
         """Work until cancelled. `recover` comes first."""
         await self._exchange.open()
+        unannounced = await self._notices.announce(self._tail)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._exchange.read_replies())
+            for answered in unannounced:
+                group.create_task(self._answer_again(answered))
             for entry, model in list(self.unit.open_queries.values()):
                 group.create_task(self._answer_journaled(entry, model))
             group.create_task(self._read_chunks())
@@ -102,9 +101,9 @@ class MasterService:
     # --- chunks
 
     async def _read_chunks(self) -> None:
-        inbox = self._inbox(TopicName.CHUNKS)
+        inbox = await self._inbox(TopicName.CHUNKS)
         while True:
-            arrivals = await inbox.receive(WAIT_SECONDS)
+            arrivals = await inbox.receive(WAIT_SECONDS, max_messages=CHUNKS_AT_ONCE)
             if arrivals:
                 with self._meter.activity("chunk", times=len(arrivals)):
                     screened, failing = await asyncio.to_thread(self._screen_chunks, arrivals)
@@ -135,25 +134,28 @@ class MasterService:
         others can see, receipts and dead letters, waits until all of them are durable. If an
         append fails MU dies, and its next life folds what was written.
         """
+        decided: list[tuple[Arrival, JournalEntry, bytes]] = []
+        entries: list[list[bytes]] = []
         async with self._journal_lock:
-            decided: list[tuple[Arrival, JournalEntry, bytes]] = []
+            for position, item in enumerate(screened):
+                arrival, entry, ciphertexts = await self._decide(item, failed=position in failing)
+                wires, entry_id = await asyncio.to_thread(self._fold, entry, ciphertexts)
+                decided.append((arrival, entry, entry_id))
+                entries.append(wires)
             async with asyncio.TaskGroup() as group:
-                for position, item in enumerate(screened):
-                    arrival, entry, ciphertexts = await self._decide(item, failed=position in failing)
-                    wires = self._publisher.seal(TopicName.JOURNAL, "entry", entry.sequence, encode(entry))
-                    entry_id = message_id(wires[0])
-                    group.create_task(self._append_entry(wires))
-                    self.unit.apply(entry, entry_id, ciphertexts)
-                    decided.append((arrival, entry, entry_id))
+                # All are called before the first can fail, so that none comes after a missing one.
+                for wires in entries:
+                    group.create_task(self._publisher.append(TopicName.JOURNAL, wires))
         async with asyncio.TaskGroup() as group:
             for arrival, entry, entry_id in decided:
-                if entry.reason:
-                    group.create_task(self._dead_letter(arrival, entry.reason))
-                if arrival.sender:
-                    group.create_task(self._receipt(arrival, entry, entry_id))
+                group.create_task(self._notices.decided(arrival, entry, entry_id))
 
-    async def _append_entry(self, wires: list[bytes]) -> None:
-        await self._publisher.append(TopicName.JOURNAL, wires)
+    def _fold(self, entry: JournalEntry, ciphertexts: tuple[Ciphertext, ...]) -> tuple[list[bytes], bytes]:
+        """Sign an entry and fold it; return its wire forms and its id."""
+        wires = self._publisher.seal(TopicName.JOURNAL, "entry", entry.sequence, encode(entry))
+        entry_id = message_id(wires[0])
+        self.unit.apply(entry, entry_id, ciphertexts)
+        return wires, entry_id
 
     async def _decide(
         self, item: Screened, *, failed: bool
@@ -178,42 +180,39 @@ class MasterService:
             ),
         )
 
-    async def _receipt(self, arrival: Arrival, entry: JournalEntry, entry_id: bytes) -> None:
-        receipt = Receipt(arrival.message_hash, arrival.sequence, entry.reason, entry.sequence, entry_id)
-        body = encode(receipt)
-        await self._publisher.publish(
-            TopicName.RECEIPTS, "receipt", sequence_of(body), body, key=arrival.sender.encode()
-        )
-
     # --- queries
 
     async def _read_queries(self, group: asyncio.TaskGroup) -> None:
-        inbox = self._inbox(TopicName.QUERIES)
+        inbox = await self._inbox(TopicName.QUERIES)
         while True:
             for arrival in await inbox.receive(WAIT_SECONDS, max_messages=SESSIONS_AT_ONCE):
                 if isinstance(arrival, Refused):
-                    await self._reject_query(arrival.arrival, ReasonCode(arrival.reason), None)
+                    await self._reject_query(arrival.arrival, ReasonCode(arrival.reason))
                 else:
-                    await self._accept_query(arrival, group)
+                    await self._held.acquire()
+                    answering = await self._accept_query(arrival, group)
+                    if answering is None:
+                        self._held.release()
+                    else:
+                        answering.add_done_callback(lambda _: self._held.release())
 
-    async def _accept_query(self, arrival: Arrival, group: asyncio.TaskGroup) -> None:
-        query: Query | None = None
+    async def _accept_query(self, arrival: Arrival, group: asyncio.TaskGroup) -> asyncio.Task[None] | None:
+        """Journal a query and return the task that answers it, or reject it."""
         try:
             with self._meter.activity("query"):
                 screened = await asyncio.to_thread(self._screen_query, arrival)
         except PrivMLError as error:
-            try:
-                query = decode(Query, arrival.body)
-            except SchemaError:
-                query = None
-            await self._reject_query(arrival, refusal_reason(error), query)
-            return
+            await self._reject_query(arrival, refusal_reason(error))
+            return None
         async with self._journal_lock:
             entry = self.unit.decide_query(screened)
             entry_id = await self._write(entry)
             self.unit.apply(entry, entry_id, query_id=screened.query.query_id)
+        if entry.kind != EntryKind.QUERY:
+            await self._notices.refused_query(arrival, ReasonCode(entry.reason))
+            return None
         _, model = self.unit.open_queries[arrival.message_hash]
-        group.create_task(self._answer(entry, model, screened.query))
+        return group.create_task(self._answer(entry, model, screened.query))
 
     def _screen_query(self, arrival: Arrival) -> ScreenedQuery:
         screened = self.unit.screen_query(arrival)
@@ -221,116 +220,62 @@ class MasterService:
             raise Refusal(ReasonCode.BAD_PROOF)
         return screened
 
-    async def _reject_query(self, arrival: Arrival, reason: ReasonCode, query: Query | None) -> None:
+    async def _reject_query(self, arrival: Arrival, reason: ReasonCode) -> None:
         async with self._journal_lock:
             entry = self.unit.decide_reject(arrival, reason)
             entry_id = await self._write(entry)
             self.unit.apply(entry, entry_id)
-        await self._dead_letter(arrival, reason)
-        # The same query again is no news to the client: its answer is there or on its way.
-        if query is not None and reason not in {ReasonCode.DUPLICATE, ReasonCode.EQUIVOCATION}:
-            await self._send_answer(arrival.sender, Answer(query.query_id, query.rows, 0, reason, b""))
-
-    async def _answer_journaled(self, entry: JournalEntry, model: ModelState) -> None:
-        await self._answer(entry, model, await stored_query(self._transport, self._tenant, entry))
+        await self._notices.refused_query(arrival, reason)
 
     async def _answer(self, entry: JournalEntry, model: ModelState, query: Query) -> None:
-        async with self._sessions:
-            try:
-                answer = await self._run_query(entry, model, query)
-            except (SecondaryRefusedError, RemoteProtocolError) as error:
-                reason = error.reason if isinstance(error, SecondaryRefusedError) else refusal_reason(error)
-                log.warning("query_failed", reason=reason.value, journal_sequence=entry.sequence)
-                answer = Answer(query.query_id, query.rows, model.version, reason, b"")
-        body = encode(answer)
+        async with self._answering:
+            await self._answer_and_close(entry, model, query)
+
+    async def _answer_journaled(self, entry: JournalEntry, model: ModelState) -> None:
+        """Answer a query that was open when MU stopped."""
+        async with self._answering:
+            query = await stored_query(self._transport, self._tenant, entry)
+            await self._answer_and_close(entry, model, query)
+
+    async def _answer_and_close(self, entry: JournalEntry, model: ModelState, query: Query) -> None:
+        try:
+            answer = await self._queries.answer(entry, model, query)
+        except UNANSWERABLE as error:
+            reason = error.reason if isinstance(error, SecondaryRefusedError) else refusal_reason(error)
+            log.warning("query_failed", code=reason.value, sequence=entry.sequence)
+            answer = Answer(query.query_id, query.rows, model.version, reason, b"")
         async with self._journal_lock:
-            closing = self.unit.decide_answered(entry, hashlib.sha256(body).digest())
+            closing = self.unit.decide_answered(entry, hashlib.sha256(encode(answer)).digest())
             self.unit.apply(closing, await self._write(closing))
-        await self._send_answer(entry.sender, answer)
+        await self._notices.answer(entry.sender, answer)
 
-    async def _run_query(self, entry: JournalEntry, model: ModelState, query: Query) -> Answer:
-        bases = await self._transfer_bases()
-        secrets = UnitSecrets("mu", self._keys.theta, self._keys.seed, bases.receiver, bases.sender)
-        table = await self._table(model, secrets)
-        subject = query_subject(self._tenant, model, entry)
-        shape = QueryShape(table_shape(self._tenant, subject), query.rows)
-        ciphertexts = tuple(decode_ciphertexts(self._tenant.parameters, query.ciphertexts))
-        client_key = self._tenant.client_keys[entry.sender]
-        key = entry.sender.encode()
-        for attempt in range(SESSION_ATTEMPTS):
-            session = Session(self._tenant, "mu", self._keys.seed, subject, shape.plan)
-            program = query_master(session, secrets, shape, ciphertexts, table, client_key, self._pool)
+    async def _answer_again(self, answered: Answered) -> None:
+        """Hand out an answer that was journaled and then lost: the same bytes or none."""
+        async with self._answering:
+            query = await stored_query(self._transport, self._tenant, answered.asked)
+            answer = given_refusal(answered, query)
             try:
-                sealed = await self._exchange.run(session, program, key, "query_rounds")
-                break
-            except SecondaryRefusedError as error:
-                # SU may have forgotten a half-done session; from the start it computes the same.
-                if error.reason != ReasonCode.PLAN_VIOLATION or attempt + 1 == SESSION_ATTEMPTS:
-                    raise
-        return Answer(
-            query.query_id, query.rows, model.version, "", encode_ciphertexts(self._tenant.parameters, sealed)
-        )
+                answer = answer or await self._queries.answer(answered.asked, answered.model, query)
+            except UNANSWERABLE as error:
+                log.warning("answer_lost", code=str(error.code), sequence=answered.asked.sequence)
+                return
+            if hashlib.sha256(encode(answer)).digest() != answered.closing.message_hash:
+                log.warning(
+                    "answer_lost", code=ReasonCode.CHECK_FAILED.value, sequence=answered.asked.sequence
+                )
+                return
+            await self._notices.answer(answered.asked.sender, answer)
 
-    async def _table(self, model: ModelState, secrets: UnitSecrets) -> TableShare:
-        """Return MU's share of the model's table: one refresh for all queries that need it."""
-        subject = refresh_subject(self._tenant, model)
-        if subject.model_hash not in self._tables:
-            while len(self._tables) >= KEPT_TABLES:
-                self._tables.popitem(last=False)
-            shape = table_shape(self._tenant, subject)
-            session = Session(self._tenant, "mu", self._keys.seed, subject, shape.plan)
-            program = refresh_master(session, secrets, shape, model, self._pool)
-            key = model.spec.model_id.encode()
-            task = asyncio.create_task(self._exchange.run(session, program, key, "refresh"))
-            task.add_done_callback(lambda done: self._forget_failed(subject.model_hash, done))
-            self._tables[subject.model_hash] = task
-        return await asyncio.shield(self._tables[subject.model_hash])
+    # --- topics
 
-    def _forget_failed(self, model_hash: bytes, task: asyncio.Task[TableShare]) -> None:
-        if (task.cancelled() or task.exception() is not None) and self._tables.get(model_hash) is task:
-            del self._tables[model_hash]
-
-    async def _transfer_bases(self) -> TransferBases:
-        if self._keys.bases is not None:
-            return self._keys.bases
-        if self._bases is None or (self._bases.done() and self._bases.exception() is not None):
-            self._bases = asyncio.create_task(self._run_base_session())
-        return await asyncio.shield(self._bases)
-
-    async def _run_base_session(self) -> TransferBases:
-        session = Session(self._tenant, "mu", self._keys.seed, base_subject(), base_plan(self._tenant))
-        program = base_master(session, self._keys.delta, self._pool)
-        bases = await self._exchange.run(session, program, b"base", "base_transfers")
-        self._keys.store_bases(bases)
-        return bases
-
-    # --- writing
-
-    def _inbox(self, topic: TopicName) -> Inbox:
+    async def _inbox(self, topic: TopicName) -> Inbox:
+        """Return where to go on reading a topic, parts of what is still incomplete taken in."""
         offset = self.unit.next_offset.get((topic, 0), 0)
-        return Inbox(self._transport, self._tenant, topic, offset=offset, meter=self._meter)
+        inbox = Inbox(self._transport, self._tenant, topic, offset=offset, meter=self._meter)
+        await inbox.catch_up(await self._transport.beginning_offset(topic_name(self._tenant.name, topic), 0))
+        return inbox
 
     async def _write(self, entry: JournalEntry) -> bytes:
         """Append a journal entry and return its id."""
         published = await self._publisher.publish(TopicName.JOURNAL, "entry", entry.sequence, encode(entry))
         return published.message_hash
-
-    async def _dead_letter(self, arrival: Arrival, reason: str) -> None:
-        letter = DeadLetter(
-            arrival.topic,
-            arrival.partition,
-            arrival.offset,
-            arrival.message_hash,
-            reason,
-            self._publisher.sender,
-        )
-        body = encode(letter)
-        self._meter.dead_letters += 1
-        log.warning("refused", topic=arrival.topic, offset=arrival.offset, reason=reason)
-        await self._publisher.publish(TopicName.DEAD_LETTERS, "deadletter", sequence_of(body), body)
-
-    async def _send_answer(self, client: str, answer: Answer) -> None:
-        body = encode(answer)
-        await self._publisher.publish(
-            TopicName.ANSWERS, "answer", sequence_of(body), body, key=client.encode()
-        )

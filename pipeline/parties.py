@@ -103,6 +103,7 @@ def open_identity(
     settings: Settings,
     tenant: Tenant,
     name: str,
+    role: Role,
     *,
     keystore: Path | None = None,
     passphrase_file: Path | None = None,
@@ -111,13 +112,15 @@ def open_identity(
     """Open a party's keystore and hold it against the configuration.
 
     Raises:
-        KeystoreError: It is missing, damaged, or another party's.
+        KeystoreError: It is missing, damaged, or another party's; or the party has another role.
         WrongPassphraseError: The passphrase does not open it.
     """
     party = tenant.verifying.get(name)
-    if party is None:
-        known = ", ".join(sorted(tenant.verifying))
-        raise KeystoreError(f"the configuration has no party '{name}'", hint=f"it has: {known}")
+    if party is None or party.role is not role:
+        known = ", ".join(sorted(name for name, party in tenant.verifying.items() if party.role is role))
+        raise KeystoreError(
+            f"the configuration has no {role.value} '{name}'", hint=f"of role {role.value} it has: {known}"
+        )
     path = keystore or settings.keystore(name)
     opened = Keystore.open(path, settings.passphrase(passphrase_file, passphrase_fd))
     header = opened.header

@@ -5,12 +5,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from crypto.errors import RemoteProtocolError, SchemaError
+from crypto.errors import SchemaError
+from pipeline.dead_letters import DeadLetters
 from pipeline.errors import PipelineError
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
 from pipeline.transport import Transport, partition_for_key
 from roles.arrival import Refused
+from roles.plan import Plan
 from roles.session import MasterProgram, Session
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
@@ -20,7 +22,10 @@ from schemas.topics import TOPICS, TopicName, topic_name
 
 Result = TypeVar("Result")
 
-MAX_BODY_BYTES = 64 << 20
+MAX_BODY_BYTES = 512 << 20
+"""Largest request or reply; only a very wide schema comes near it, with its garbled refresh."""
+FRAME_BYTES = 4096
+"""Room for what a request or reply carries beside its sections."""
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 5.0
 
@@ -33,6 +38,44 @@ class SecondaryRefusedError(PipelineError):
     def __init__(self, reason: ReasonCode) -> None:
         super().__init__(f"SU refused the step: {reason.meaning}")
         self.reason = reason
+
+    @classmethod
+    def of(cls, reason: str) -> "SecondaryRefusedError":
+        """Return the error for a reason as it travelled; one that this version does not know is coarse."""
+        return cls(ReasonCode(reason) if reason in set(ReasonCode) else ReasonCode.PROTOCOL_ERROR)
+
+
+class PlanTooLargeError(PipelineError):
+    """A step of a plan has a message that no inbox takes."""
+
+    code = ReasonCode.TOO_LARGE
+
+
+def check_plan_size(plan: Plan) -> None:
+    """Refuse a plan whose messages would never arrive, before its first step is sent.
+
+    Raises:
+        PlanTooLargeError: A request or reply is above the limit.
+    """
+    sizes = [
+        sum(section.size for section in sections)
+        for step in plan.steps
+        for sections in (step.request, step.reply)
+    ]
+    if max(sizes) > MAX_BODY_BYTES - FRAME_BYTES:
+        raise PlanTooLargeError(
+            f"the units would have to exchange a message of {max(sizes) >> 20} MiB ({plan.name}); "
+            f"the limit is {MAX_BODY_BYTES >> 20} MiB",
+            hint="use a schema with fewer values, bins or classes, or fewer rows per query",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A step that waits for its reply."""
+
+    request_hash: bytes
+    reply: asyncio.Future[Reply]
 
 
 class RoundExchange:
@@ -47,7 +90,8 @@ class RoundExchange:
         self._tenant = tenant
         self._publisher = publisher
         self._meter = meter
-        self._waiting: dict[tuple[bytes, int], asyncio.Future[Reply]] = {}
+        self._dead_letters = DeadLetters(publisher, meter)
+        self._asked: dict[tuple[bytes, int], _Asked] = {}
         self._inboxes: list[Inbox] = []
 
     async def open(self) -> None:
@@ -63,6 +107,7 @@ class RoundExchange:
                     partition=partition,
                     offset=offset,
                     meter=self._meter,
+                    part_budget=MAX_BODY_BYTES,
                 )
             )
 
@@ -76,14 +121,18 @@ class RoundExchange:
         while True:
             for arrival in await inbox.receive(wait_seconds=5.0):
                 if isinstance(arrival, Refused):
+                    await self._dead_letters.report(arrival.arrival, arrival.reason)
                     continue
                 try:
                     reply = decode(Reply, arrival.body, MAX_BODY_BYTES)
-                except SchemaError:
+                except SchemaError as error:
+                    await self._dead_letters.report(arrival, error.code)
                     continue
-                waiting = self._waiting.get((reply.session, reply.step))
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(reply)
+                # The first reply to a request counts; repeated ones, and those to requests of an
+                # earlier life, are nobody's any more.
+                asked = self._asked.get((reply.session, reply.step))
+                if asked and asked.request_hash == reply.request_hash and not asked.reply.done():
+                    asked.reply.set_result(reply)
 
     async def run(
         self, session: Session, program: MasterProgram[Result], key: bytes, activity: str
@@ -97,9 +146,11 @@ class RoundExchange:
             activity: Under which name its CPU and operations are counted.
 
         Raises:
+            PlanTooLargeError: A message of the plan is above the limit; nothing was sent.
             SecondaryRefusedError: SU refused a step.
             RemoteProtocolError: A reply breaks the plan.
         """
+        check_plan_size(session.plan)
         partition = partition_for_key(key, TOPICS[TopicName.ROUND_REQUESTS].partitions)
         sections: tuple[bytes, ...] | None = None
         first = 1
@@ -111,31 +162,27 @@ class RoundExchange:
             self._meter.round_trip(activity)
             reply = await self._ask(outcome, partition)
             if reply.reason:
-                raise SecondaryRefusedError(ReasonCode(reply.reason))
+                raise SecondaryRefusedError.of(reply.reason)
             sections, first = reply.sections, 0
 
     async def _ask(self, request: Request, partition: int) -> Reply:
         body = await asyncio.to_thread(encode, request)
-        request_hash = hashlib.sha256(body).digest()
         place = (request.session, request.step)
         wires = await asyncio.to_thread(
             self._publisher.seal, TopicName.ROUND_REQUESTS, "request", sequence_of(body), body
         )
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._asked[place] = _Asked(hashlib.sha256(body).digest(), reply)
         wait = FIRST_WAIT_SECONDS
         try:
             while True:
-                future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-                self._waiting[place] = future
                 await self._publisher.append(TopicName.ROUND_REQUESTS, wires, partition=partition)
-                done, _ = await asyncio.wait({future}, timeout=wait)
+                done, _ = await asyncio.wait({reply}, timeout=wait)
                 if done:
-                    reply = future.result()
-                    if reply.request_hash == request_hash:
-                        return reply
-                    raise RemoteProtocolError("a reply to another request of the same step")
+                    return reply.result()
                 wait = min(2 * wait, LONGEST_WAIT_SECONDS)
         finally:
-            self._waiting.pop(place, None)
+            self._asked.pop(place, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,24 +10,31 @@ import hashlib
 import structlog
 
 from crypto.errors import LocalProtocolError, SchemaError
+from pipeline.dead_letters import DeadLetters
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
 from pipeline.rounds import MAX_BODY_BYTES
-from pipeline.session_ledger import Answered, SessionLedger
+from pipeline.session_ledger import Answered, Place, SessionLedger
+from pipeline.stored_message import stored_message
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.secondary_unit import SecondaryUnit
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
-from schemas.journal import DeadLetter
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
-from schemas.rounds import Reply, Request, Subject
+from schemas.rounds import SESSION_BYTES, Reply, Request, Subject
 from schemas.topics import TOPICS, TopicName
 
 log = structlog.get_logger()
 
 WAIT_SECONDS = 5.0
+# No plan has so many; the ledger's integers end at 63 bits.
+MAX_STEP = 1 << 16
+# A session left open for longer is not waited for: MU would start it again.
+RESUME_WINDOW = 1024
+
+_ACTIVITIES = {"base_ot": "base_transfers", "refresh": "refresh", "query": "query_rounds"}
 
 
 class SecondaryService:
@@ -48,6 +55,7 @@ class SecondaryService:
         self._publisher = publisher
         self._ledger = ledger
         self._meter = meter
+        self._dead_letters = DeadLetters(publisher, meter)
         # One session state machine: requests of all partitions take turns.
         self._turn = asyncio.Lock()
 
@@ -60,47 +68,69 @@ class SecondaryService:
                 ready.set()
 
     async def _read_partition(self, partition: int) -> None:
+        place = await asyncio.to_thread(self._ledger.place, partition)
         inbox = Inbox(
             self._transport,
             self._tenant,
             TopicName.ROUND_REQUESTS,
             partition=partition,
-            offset=self._ledger.resume_offset(partition),
+            offset=place.resume,
             meter=self._meter,
+            part_budget=MAX_BODY_BYTES,
         )
         opened_at: dict[bytes, int] = {}
         while True:
-            for arrival in await inbox.receive(WAIT_SECONDS, max_messages=4):
-                if isinstance(arrival, Refused):
-                    await self._dead_letter(arrival.arrival, arrival.reason)
-                    continue
-                try:
-                    request = decode(Request, arrival.body, MAX_BODY_BYTES)
-                except SchemaError as error:
-                    await self._dead_letter(arrival, error.code)
-                    continue
-                async with self._turn:
-                    await self._answer(arrival, request)
+            for item in await inbox.receive(WAIT_SECONDS, max_messages=4):
+                arrival, session = await self._take(item, place)
+                if session:
+                    opened_at.setdefault(session, arrival.offset)
+                behind = arrival.offset + 1
                 # Sessions that are still open are read again after a restart, from their first request.
-                opened_at.setdefault(request.session, arrival.offset)
-                opened_at = {name: at for name, at in opened_at.items() if self._unit.is_open(name)}
-                resume = min(opened_at.values(), default=arrival.offset + 1)
-                await asyncio.to_thread(self._ledger.set_resume_offset, partition, resume)
+                opened_at = {
+                    name: at
+                    for name, at in opened_at.items()
+                    if self._unit.is_open(name) and at > behind - RESUME_WINDOW
+                }
+                place = Place(min(opened_at.values(), default=behind), max(place.judged, behind))
+                await asyncio.to_thread(self._ledger.set_place, partition, place)
 
-    async def _answer(self, arrival: Arrival, request: Request) -> None:
-        purpose = request.subject.purpose
-        times = int(request.step == 1)
-        query = await self._query(request.subject) if purpose == "query" else None
-        with self._meter.activity(
-            {"query": "query_rounds", "base_ot": "base_transfers"}.get(purpose, purpose), times
-        ):
-            reply = await asyncio.to_thread(self._reply, arrival, request, query)
+    async def _take(self, item: Arrival | Refused, place: Place) -> tuple[Arrival, bytes]:
+        """Answer or refuse a message; return it, and the session that it belongs to."""
+        if isinstance(item, Refused):
+            await self._report(item.arrival, item.reason, place)
+            return item.arrival, b""
+        try:
+            request = decode(Request, item.body, MAX_BODY_BYTES)
+        except SchemaError as error:
+            await self._report(item, error.code, place)
+            return item, b""
+        if len(request.session) != SESSION_BYTES or not 1 <= request.step <= MAX_STEP:
+            await self._report(item, ReasonCode.MALFORMED, place)
+            return item, b""
+        async with self._turn:
+            reply = await self._answer(item, request)
         if reply.reason:
-            await self._dead_letter(arrival, reply.reason)
-        body = encode(reply)
+            await self._report(item, reply.reason, place)
+        return item, request.session
+
+    async def _report(self, arrival: Arrival, reason: str, place: Place) -> None:
+        # What is read again after a restart was reported before.
+        if arrival.offset >= place.judged:
+            await self._dead_letters.report(arrival, reason)
+
+    async def _answer(self, arrival: Arrival, request: Request) -> Reply:
+        query = None
+        # Only a session that begins needs the query; the later steps follow from it.
+        if request.subject.purpose == "query" and request.step == 1:
+            query = await self._query(request.subject)
+        activity = _ACTIVITIES.get(request.subject.purpose, "refused")
+        with self._meter.activity(activity, times=int(request.step == 1)):
+            reply = await asyncio.to_thread(self._reply, arrival, request, query)
+        body = await asyncio.to_thread(encode, reply)
         await self._publisher.publish(
             TopicName.ROUND_REPLIES, "reply", sequence_of(body), body, partition=arrival.partition
         )
+        return reply
 
     def _reply(self, arrival: Arrival, request: Request, query: Query | None) -> Reply:
         request_hash = hashlib.sha256(arrival.body).digest()
@@ -123,36 +153,18 @@ class SecondaryService:
 
     async def _query(self, subject: Subject) -> Query | None:
         """Read the client's own signed message; None if it is not where and what MU says."""
-        inbox = Inbox(
+        arrival = await stored_message(
             self._transport,
             self._tenant,
             TopicName.QUERIES,
-            partition=subject.query_partition,
-            offset=subject.query_offset,
-            meter=self._meter,
+            subject.query_partition,
+            subject.query_offset,
+            subject.query_hash,
+            self._meter,
         )
-        for arrival in await inbox.receive(wait_seconds=0.0, max_messages=1):
-            if (
-                isinstance(arrival, Arrival)
-                and (arrival.message_hash, arrival.sender) == (subject.query_hash, subject.client)
-                and arrival.kind == "query"
-            ):
-                try:
-                    return decode(Query, arrival.body)
-                except SchemaError:
-                    return None
-        return None
-
-    async def _dead_letter(self, arrival: Arrival, reason: str) -> None:
-        letter = DeadLetter(
-            arrival.topic,
-            arrival.partition,
-            arrival.offset,
-            arrival.message_hash,
-            reason,
-            self._publisher.sender,
-        )
-        body = encode(letter)
-        self._meter.dead_letters += 1
-        log.warning("refused", topic=arrival.topic, offset=arrival.offset, reason=reason)
-        await self._publisher.publish(TopicName.DEAD_LETTERS, "deadletter", sequence_of(body), body)
+        if arrival is None or (arrival.sender, arrival.kind) != (subject.client, "query"):
+            return None
+        try:
+            return decode(Query, arrival.body, len(arrival.body))
+        except SchemaError:
+            return None

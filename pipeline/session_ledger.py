@@ -5,6 +5,8 @@ them from the requests (docs/security.md, rule 3).
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -19,7 +21,9 @@ CREATE TABLE IF NOT EXISTS step (
 CREATE TABLE IF NOT EXISTS answered (
     client TEXT NOT NULL, query_id BLOB NOT NULL, session BLOB NOT NULL, PRIMARY KEY (client, query_id)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS resume (partition INTEGER PRIMARY KEY, offset INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS place (
+    partition INTEGER PRIMARY KEY, resume INTEGER NOT NULL, judged INTEGER NOT NULL
+);
 """
 
 
@@ -31,24 +35,45 @@ class Answered:
     reply_hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a partition of the requests was read.
+
+    Attributes:
+        resume: What stands before it is answered and belongs to no open session.
+        judged: What stands before it was answered or refused once, and reported if refused.
+    """
+
+    resume: int = 0
+    judged: int = 0
+
+
 class SessionLedger:
     """The ledger in one file; safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
+        """Open the ledger, or make it.
+
+        Raises:
+            StorageError: The file is damaged or cannot be used.
+            StorageFullError: There is no room to make it.
+        """
+        self._path = path
+        self._lock = Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError("SU's ledger cannot be opened", file=path) from error
+        with self._translated("opened"):
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.executescript(_TABLES)
-        except (sqlite3.Error, OSError) as error:
-            raise StorageError("SU's ledger cannot be opened", file=path) from error
-        self._path = path
-        self._lock = Lock()
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        with self._lock:
+            self._connection.close()
 
     def step(self, session: bytes, step: int) -> Answered | None:
         """Return what was answered to a step, None if nothing was."""
@@ -69,19 +94,24 @@ class SessionLedger:
         rows = self._run("SELECT session FROM answered WHERE client = ? AND query_id = ?", client, query_id)
         return bytes(rows[0][0]) == session
 
-    def resume_offset(self, partition: int) -> int:
-        """Return where to go on reading a partition of the requests."""
-        rows = self._run("SELECT offset FROM resume WHERE partition = ?", partition)
-        return int(rows[0][0]) if rows else 0
+    def place(self, partition: int) -> Place:
+        """Return how far a partition of the requests was read."""
+        rows = self._run("SELECT resume, judged FROM place WHERE partition = ?", partition)
+        return Place(int(rows[0][0]), int(rows[0][1])) if rows else Place()
 
-    def set_resume_offset(self, partition: int, offset: int) -> None:
-        """Note that everything before an offset is answered and belongs to no open session."""
-        self._run("INSERT OR REPLACE INTO resume VALUES (?, ?)", partition, offset)
+    def set_place(self, partition: int, place: Place) -> None:
+        """Note how far a partition was read."""
+        self._run("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", partition, place.resume, place.judged)
 
     def _run(self, statement: str, *values: object) -> list[tuple[bytes, ...]]:
-        with self._lock:
-            try:
-                return self._connection.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                kind = StorageFullError if "full" in str(error) else StorageError
-                raise kind("SU's ledger cannot be written", file=self._path) from error
+        with self._lock, self._translated("written"):
+            return self._connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+            kind = StorageFullError if full else StorageError
+            raise kind(f"SU's ledger cannot be {what}", file=self._path) from error

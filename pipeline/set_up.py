@@ -25,9 +25,12 @@ from pipeline.keystore import Keystore, KeystoreHeader
 from pipeline.mailbox import Publisher
 from pipeline.parties import CONFIGURATION_KIND
 from pipeline.passphrase import Passphrase
+from pipeline.rounds import PlanTooLargeError, check_plan_size
 from pipeline.settings import FILE_NAME, Settings, SettingsError, dump_settings
 from pipeline.topic_urls import open_transport
-from roles.tenant import configuration_digest, tenant_from
+from roles.classifiers.naive_bayes_query import QueryShape
+from roles.classifiers.naive_bayes_table import TableShape
+from roles.tenant import Tenant, configuration_digest, tenant_from
 from roles.unit_keys import draw_party
 from schemas.codec import decode, encode
 from schemas.configuration import Configuration, Limits, ModelSpec, Party, PublicParameters, UnitPublicKey
@@ -191,18 +194,31 @@ def spawn_parties(
         return list(pool.map(run, parties))
 
 
-def make_tenant(plan: TenantPlan, parties: Sequence[UnitPublicKey], passphrase_file: Path) -> Settings:
-    """Sign the configuration, make the topics, publish it and write the settings file.
+def check_new_tenant(folder: Path, passphrase_file: Path) -> None:
+    """Refuse what would only fail after the long search for primes.
 
     Raises:
         SettingsError: There are settings in the folder already.
-        ConfigurationError: The configuration does not check.
+        WrongPassphraseError: The passphrase file cannot be read.
     """
-    path = plan.folder / FILE_NAME
+    path = folder / FILE_NAME
     if path.exists():
         raise SettingsError(
             "there is a tenant in this folder already", hint="choose another folder", file=path
         )
+    Passphrase.from_file(passphrase_file)
+
+
+def make_tenant(plan: TenantPlan, parties: Sequence[UnitPublicKey], passphrase_file: Path) -> Settings:
+    """Sign the configuration, make the topics, publish it and write the settings file.
+
+    Raises:
+        SettingsError: There are settings in the folder already, or schema and limits ask for
+            messages that are too large.
+        ConfigurationError: The configuration does not check.
+    """
+    check_new_tenant(plan.folder, passphrase_file)
+    path = plan.folder / FILE_NAME
     public, parameters = read_parameters(plan.folder / PARAMETERS_FILE)
     secrets, authority = draw_party(parameters, plan.tenant, AUTHORITY, AUTHORITY, Coins.fresh())
     configuration = Configuration(
@@ -217,7 +233,7 @@ def make_tenant(plan: TenantPlan, parties: Sequence[UnitPublicKey], passphrase_f
         plan.limits,
         (authority, *(key.party for key in parties)),
     )
-    tenant_from(configuration, allow_insecure=plan.insecure)
+    _check_sizes(tenant_from(configuration, allow_insecure=plan.insecure))
     Keystore.create(
         plan.folder / "keys" / f"{AUTHORITY}.key",
         KeystoreHeader(AUTHORITY, plan.tenant, AUTHORITY, public.key_epoch),
@@ -241,6 +257,18 @@ def make_tenant(plan: TenantPlan, parties: Sequence[UnitPublicKey], passphrase_f
     asyncio.run(_publish(settings, configuration, signing_key))
     path.write_text(dump_settings(settings), encoding="utf-8")
     return settings
+
+
+def _check_sizes(tenant: Tenant) -> None:
+    """Refuse a schema and limits whose largest sessions the units could not run."""
+    limits = tenant.configuration.limits
+    try:
+        for spec in tenant.configuration.models:
+            table = TableShape(tenant, spec.model_id, limits.max_total_records)
+            check_plan_size(table.plan)
+            check_plan_size(QueryShape(table, limits.max_query_rows).plan)
+    except PlanTooLargeError as error:
+        raise SettingsError(error.args[0], hint=error.hint) from error
 
 
 async def _publish(settings: Settings, configuration: Configuration, signing_key: Ed25519PrivateKey) -> None:

@@ -3,6 +3,7 @@
 Nothing in it is secret. Paths in it are relative to the file, so that its folder can be moved.
 """
 
+import json
 import os
 import tomllib
 from dataclasses import dataclass
@@ -119,19 +120,24 @@ def dump_settings(settings: Settings) -> str:
     folder = settings.path.resolve().parent
     lines = [
         "# Made by `privml authority init`. Nothing here is secret; the pinned values must not be changed.",
-        f'tenant = "{settings.tenant}"',
-        f'transport = "{_shorten_url(settings.transport, folder)}"',
+        f"tenant = {_quoted(settings.tenant)}",
+        f"transport = {_quoted(_shorten_url(settings.transport, folder))}",
         f"key_epoch = {settings.key_epoch}",
-        f'authority = "{settings.authority}"',
+        f"authority = {_quoted(settings.authority)}",
         f'authority_key = "{settings.authority_key.hex()}"',
         f'configuration_sha256 = "{settings.configuration.hex()}"',
-        f'keys = "{_shorten(settings.keys, folder)}"',
-        f'state = "{_shorten(settings.state, folder)}"',
+        f"keys = {_quoted(_shorten(settings.keys, folder))}",
+        f"state = {_quoted(_shorten(settings.state, folder))}",
     ]
     if settings.passphrase_file is not None:
-        lines.append(f'passphrase_file = "{_shorten(settings.passphrase_file, folder)}"')
+        lines.append(f"passphrase_file = {_quoted(_shorten(settings.passphrase_file, folder))}")
     lines.append(f"insecure = {str(settings.insecure).lower()}")
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Return a TOML basic string; JSON escapes the same characters in the same way."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _resolve_url(url: str, folder: Path) -> str:

@@ -89,8 +89,10 @@ class Transport(Protocol):
     ) -> Position:
         """Add a message and return where it stands; it is as durable as its topic says by then.
 
-        Appends are in the order in which they were called, within a handle and partition. A
-        cancelled append may or may not have happened.
+        Appends are in the order in which they were called, within a handle and partition. One
+        that fails takes with it those called after it and before its caller could know, so that
+        no message stands behind the gap of a missing one. A cancelled append may or may not have
+        happened.
 
         Args:
             topic: The full name.

@@ -1,6 +1,7 @@
 """Running a unit as a process: threads, tables, loops, and the figures at the end."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from crypto.plaintext_proof import table_bits
 from pipeline.master_service import MasterService
 from pipeline.meter import Meter
 from pipeline.parties import Identity
+from pipeline.process_lock import sole_process
 from pipeline.secondary_service import SecondaryService
 from pipeline.session_ledger import SessionLedger
 from pipeline.settings import Settings
@@ -45,29 +47,31 @@ async def run_unit(
         ready: Called once, when the unit listens.
     """
     meter = Meter()
-    publisher = identity.publisher(tenant, transport)
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        await asyncio.to_thread(prepare_tables, tenant, role)
-        listening = asyncio.Event()
-        if role is Role.MU:
-            master = MasterService(transport, tenant, keys, publisher, meter, pool)
-            await master.recover()
-            running = asyncio.create_task(master.run(listening))
-        else:
-            ledger = SessionLedger(settings.state / LEDGER_FILE)
-            unit = SecondaryUnit(
-                tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
-            )
-            service = SecondaryService(transport, tenant, unit, publisher, ledger, meter)
-            running = asyncio.create_task(service.run(listening))
-        announced = asyncio.create_task(listening.wait())
-        await asyncio.wait({running, announced}, return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            ready()
+    with (
+        sole_process(settings.state / f"{role.value}.lock", f"`privml {role.value}`"),
+        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
+        contextlib.ExitStack() as stack,
+    ):
         try:
-            await running
+            await asyncio.to_thread(prepare_tables, tenant, role)
+            publisher = identity.publisher(tenant, transport)
+            service: MasterService | SecondaryService
+            if role is Role.MU:
+                service = MasterService(transport, tenant, keys, publisher, meter, pool)
+                await service.recover()
+            else:
+                ledger = stack.enter_context(contextlib.closing(SessionLedger(settings.state / LEDGER_FILE)))
+                unit = SecondaryUnit(
+                    tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
+                )
+                service = SecondaryService(transport, tenant, unit, publisher, ledger, meter)
+            async with asyncio.TaskGroup() as group:
+                listening = asyncio.Event()
+                group.create_task(service.run(listening))
+                await listening.wait()
+                ready()
         except asyncio.CancelledError:
-            # SIGTERM or SIGINT: the ordinary end.
+            # SIGTERM or SIGINT: the ordinary end, at whatever point it comes.
             return meter.summary()
     return meter.summary()
 

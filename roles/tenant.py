@@ -60,7 +60,7 @@ class Tenant:
 
     Attributes:
         configuration: The signed configuration itself.
-        digest: SHA-256 of the configuration; part of every coin's label.
+        digest: `coin_domain` of the configuration; part of every coin's label.
         parameters: N and g.
         unit_keys: h_M and h_S, by role.
         service_key: h = h_M·h_S, under which owners and clients encrypt.
@@ -143,8 +143,34 @@ class Tenant:
 
 
 def configuration_digest(configuration: Configuration) -> bytes:
-    """Return the hash that settings pin and coins are labelled with, 32 bytes."""
+    """Return the hash that settings pin, 32 bytes."""
     return digest("privml/configuration/1", encode(configuration))
+
+
+def coin_domain(configuration: Configuration) -> bytes:
+    """Return what labels the coins of a key epoch, 32 bytes.
+
+    Only what fixes the units' mathematics: enrolling an owner or a client, or moving another limit,
+    leaves every coin and every session's name as it was.
+    """
+    units = tuple(
+        (party.role, party.name, party.public_key)
+        for party in configuration.parties
+        if party.role in {"mu", "su"}
+    )
+    models = tuple((spec.model_id, spec.classifier, spec.alpha_256) for spec in configuration.models)
+    return digest(
+        "privml/coin-domain/1",
+        configuration.tenant,
+        configuration.key_epoch,
+        configuration.profile,
+        configuration.modulus,
+        configuration.generator,
+        configuration.data_schema,
+        models,
+        configuration.limits.max_total_records,
+        units,
+    )
 
 
 def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant:
@@ -186,7 +212,7 @@ def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant
     }
     return Tenant(
         configuration=configuration,
-        digest=configuration_digest(configuration),
+        digest=coin_domain(configuration),
         parameters=parameters,
         unit_keys=unit_keys,
         service_key=joint_key(unit_keys["mu"], unit_keys["su"]),

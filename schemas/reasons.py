@@ -302,7 +302,7 @@ _REASONS: dict[ReasonCode, Reason] = {
     # Transport and storage.
     _R.TIMEOUT: Reason(
         "A peer did not answer in time.",
-        "Check with `privml status` that both units run; then repeat, nothing happens twice.",
+        "Check with `privml inspect topics` that both units run; then repeat, nothing happens twice.",
         _E.UNREACHABLE,
     ),
     _R.TRANSPORT_UNREACHABLE: Reason(

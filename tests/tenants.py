@@ -45,6 +45,16 @@ def small_schema() -> DataSchema:
     )
 
 
+WIDE_LIMITS = Limits(1000, 1 << 40, 100, 1, 1, 0)
+"""So many permitted records that, with `wide_schema`, scores need more than 32 bits."""
+
+
+def wide_schema() -> DataSchema:
+    """Return a schema of forty attributes of two values, and three classes."""
+    attributes = tuple(CategoricalAttribute(f"a{i}", ("n", "y"), Missing.REFUSE) for i in range(40))
+    return DataSchema(SCHEMA_VERSION, attributes, ClassLabel("kind", ("x", "y", "z")))
+
+
 @dataclass(frozen=True, slots=True)
 class SmallTenant:
     """A tenant with everybody's secrets: what no party of a real one ever holds."""

@@ -1,12 +1,13 @@
 """`privml authority`: set a tenant up."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.commands.output import JsonOption, Output, progress
-from schemas.topics import Role
+from schemas.topics import NAME_PATTERN, TENANT_PATTERN, Role
 
 app = typer.Typer(no_args_is_help=True, help="Set a tenant up: parameters, keys, signed configuration.")
 
@@ -23,6 +24,7 @@ def parameters(
     Only needed where the units make their keys on hosts of their own; `init` does it otherwise.
     """
     output = Output(json)
+    _check_tenant_name(tenant)
     path = _parameters(dir, tenant, profile)
     output.say(f"public parameters are in {path}; hand it to `privml mu keygen` and `privml su keygen`")
     output.result("parameters", {"file": str(path), "profile": profile})
@@ -70,6 +72,7 @@ def init(
     from pipeline.set_up import (
         PARAMETERS_FILE,
         TenantPlan,
+        check_new_tenant,
         known_profile,
         make_tenant,
         read_public_key,
@@ -89,6 +92,13 @@ def init(
     names = [*owner, *client]
     if len(set(names)) != len(names) or set(names) & {"mu", "su", "authority"}:
         raise typer.BadParameter("every party needs a name of its own", param_hint="--owner / --client")
+    if not all(re.search(NAME_PATTERN, name) for name in names):
+        raise typer.BadParameter(
+            "a name has letters, digits, dots, hyphens and underscores", param_hint="--owner / --client"
+        )
+    _check_tenant_name(tenant)
+    # Before the parameters, which take long.
+    check_new_tenant(dir, passphrase_file)
     limits = Limits(max_chunk_records, max_records, max_query_rows, min_records, min_owners, min_new_records)
     plan = TenantPlan(
         dir,
@@ -122,6 +132,13 @@ def init(
             "parties": [{"name": key.party.name, "role": key.party.role} for key in keys],
         },
     )
+
+
+def _check_tenant_name(tenant: str) -> None:
+    if re.search(TENANT_PATTERN, tenant) is None:
+        raise typer.BadParameter(
+            "1 to 32 lower-case letters, digits and hyphens, no hyphen first", param_hint="--tenant"
+        )
 
 
 def _parameters(folder: Path, tenant: str, profile: str) -> Path:

@@ -58,6 +58,8 @@ def predict(
 
     from pipeline.settings import load_settings, settings_path
 
+    if out is not None and not out.parent.is_dir():
+        raise typer.BadParameter("its folder does not exist", param_hint="--out")
     settings = load_settings(settings_path(config))
     if transport is not None:
         settings = replace(settings, transport=transport)
@@ -119,6 +121,7 @@ async def _predict(
             settings,
             tenant,
             client,
+            Role.CLIENT,
             keystore=keystore,
             passphrase_file=passphrase_file,
             passphrase_fd=passphrase_fd,
@@ -132,7 +135,7 @@ async def _predict(
         await asyncio.to_thread(
             tenant.service_key.prepare, 6, table_bits(tenant.parameters.profile, ciphertexts)
         )
-        await service.open()
+        await service.open(model)
         rows = await asyncio.to_thread(lambda: list(read_query_file(file, tenant.schema)))
         labels = (*tenant.schema.label.labels, "invalid")
         with progress() as bar:

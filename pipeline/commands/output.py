@@ -117,9 +117,11 @@ def failure_of(error: BaseException) -> Failure:
     leaf = _leaf(error)
     if isinstance(leaf, typer.TyperException):
         return _failure(ReasonCode.USAGE, leaf.format_message() or "wrong usage")
-    if isinstance(leaf, PrivMLError) and leaf.code in set(ReasonCode):
+    # Where a peer refused, the reason that it gave says more than the kind of error.
+    code = getattr(leaf, "reason", None) or getattr(leaf, "code", None)
+    if isinstance(leaf, PrivMLError) and code in set(ReasonCode):
         file = getattr(leaf, "file", None)
-        reason = ReasonCode(leaf.code)
+        reason = ReasonCode(code)
         return _failure(
             reason,
             # Not str(leaf): that may repeat the place and the hint.

@@ -47,28 +47,39 @@ def publish(
     """Encrypt a CSV file in chunks and publish them.
 
     The whole file is checked before the first chunk leaves. Public are the number of records per
-    chunk and when they come; their content is not.
+    chunk and when they come; their content is not. If it is interrupted, or waits in vain, the
+    same command goes on where it stopped and publishes nothing twice.
     """
     from pipeline.csv_input import check_training_file, read_training_file
+    from pipeline.outbox import file_digest
 
     async def work(service: "OwnerService", tenant: "Tenant") -> dict[str, Any]:
+        most = tenant.configuration.limits.max_chunk_records
+        if chunk_size > most:
+            raise typer.BadParameter(f"this tenant takes at most {most}", param_hint="--chunk-size")
         records = await asyncio.to_thread(check_training_file, file, tenant.schema)
-        start = await service.receipts_end()
+        source = await asyncio.to_thread(file_digest, file, chunk_size)
+        resent = await service.resend()
+        run = await service.begin(source)
         sent = []
         with progress() as bar:
             task = bar.add_task("encrypting and publishing", total=records)
-            async for chunk in service.publish(read_training_file(file, tenant.schema, chunk_size)):
+            batches = await asyncio.to_thread(read_training_file, file, tenant.schema, chunk_size)
+            async for chunk in service.publish(batches, run):
                 sent.append(chunk)
                 bar.advance(task, chunk.records)
             receipts: dict[bytes, Receipt] = {}
             if wait:
                 task = bar.add_task("waiting for receipts", total=len(sent))
                 wanted = {chunk.chunk_id for chunk in sent}
-                async for chunk_id, receipt in service.receipts(wanted, start, timeout):
+                async for chunk_id, receipt in service.receipts(wanted, run.receipts_from, timeout):
                     receipts[chunk_id] = receipt
                     bar.advance(task)
+        await service.finish(source)
         return {
             "records": records,
+            "resumed": len(run.stored),
+            "resent": resent,
             "bytes": sum(chunk.bytes for chunk in sent),
             "rejected": sum(bool(receipt.reason) for receipt in receipts.values()) if wait else None,
             "chunks": [
@@ -112,7 +123,8 @@ def withdraw(
 
     async def work(service: "OwnerService", _: "Tenant") -> dict[str, Any]:
         start = await service.receipts_end()
-        sent = await service.withdraw(service.sequence_of_chunk(chunk_id))
+        await service.resend()
+        sent = await service.withdraw(await asyncio.to_thread(service.sequence_of_chunk, chunk_id))
         async for _chunk, receipt in service.receipts({sent.chunk_id}, start, timeout):
             return {"chunk_id": chunk_id, "withdrawal_id": sent.chunk_id.hex(), "receipt": _receipt(receipt)}
         raise AssertionError("receipts() yields or raises")
@@ -158,8 +170,10 @@ def _as_owner(
 
     from crypto.plaintext_proof import table_bits
     from pipeline.meter import Meter
-    from pipeline.owner_service import Outbox, OwnerService
+    from pipeline.outbox import Outbox
+    from pipeline.owner_service import OwnerService
     from pipeline.parties import fetch_tenant, open_identity
+    from pipeline.process_lock import sole_process
     from pipeline.settings import load_settings, settings_path
     from pipeline.topic_urls import open_transport
 
@@ -174,6 +188,7 @@ def _as_owner(
                 settings,
                 tenant,
                 owner,
+                Role.OWNER,
                 keystore=keystore,
                 passphrase_file=passphrase_file,
                 passphrase_fd=passphrase_fd,
@@ -181,9 +196,11 @@ def _as_owner(
             ciphertexts = tenant.counts_layout(1).ciphertexts
             tenant.service_key.prepare(6, table_bits(tenant.parameters.profile, ciphertexts))
             meter = Meter()
-            outbox = Outbox(settings.state / f"outbox-{owner}")
-            service = OwnerService(transport, tenant, identity.publisher(tenant, transport), outbox, meter)
-            result: dict[str, Any] = await work(service, tenant)
+            publisher = identity.publisher(tenant, transport)
+            folder = settings.state / f"outbox-{owner}"
+            with sole_process(settings.state / f"outbox-{owner}.lock", f"a command of owner '{owner}'"):
+                service = OwnerService(transport, tenant, publisher, Outbox(folder), meter)
+                result: dict[str, Any] = await work(service, tenant)
             return {"owner": owner, **result, "meter": meter.summary()}
 
     result = asyncio.run(run())

@@ -120,6 +120,7 @@ async def _serve(
             settings,
             tenant,
             tenant.party(role).name,
+            role,
             keystore=keystore,
             passphrase_file=passphrase_file,
             passphrase_fd=passphrase_fd,

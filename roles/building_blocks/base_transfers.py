@@ -70,7 +70,7 @@ def base_master(
     """Run MU's half and return its bases.
 
     Cost:
-        At each unit 896 short powers, about 2 s on one core at 3072 bits, once per key epoch.
+        At each unit 898 short powers, about 2 s on one core at 3072 bits, once per key epoch.
     """
     parameters = session.tenant.parameters
     key, choices = _choose(session, parameters, delta, pool)

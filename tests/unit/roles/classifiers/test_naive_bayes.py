@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from doubles import seeded_coins
-from tenants import SmallTenant, small_tenant
+from tenants import WIDE_LIMITS, SmallTenant, small_tenant, wide_schema
 
 from crypto.parameters import decode_ciphertexts, encode_ciphertexts
 from roles.classifiers.naive_bayes_query import QueryShape, query_master, query_secondary
@@ -139,3 +139,37 @@ def test_rows_that_are_not_one_hot_get_the_label_invalid(small: SmallTenant) -> 
     rows[2, :3] = 0
     labels = ask(small, model, rows, tables)
     assert [label == 3 for label in labels] == [False, True, True, False]
+
+
+def test_scores_of_more_than_32_bits_equal_the_twin() -> None:
+    wide = small_tenant(wide_schema(), limits=WIDE_LIMITS)
+    records = random_records(wide, 60, 5)
+    chunks = [count_table(wide.tenant.schema, records)]
+    model = train(wide, chunks)
+    tables = refresh(wide, model)
+    shape, mu, su = tables
+    assert shape.score_width > 32
+    twin = twin_of(wide, shape, chunks)
+    expected = twin.log_table()
+    assert (signed_words(mu.entries, su.entries, shape.score_width) == expected.entries).all()
+    asked = random_records(wide, 6, 6)
+    assert (
+        ask(wide, model, encode_bits(wide.tenant.schema, asked), tables)
+        == twin.predict(asked.indices).tolist()
+    )
+
+
+def test_a_query_session_knows_the_refresh_it_rests_on(small: SmallTenant) -> None:
+    # The same counts again after a chunk came and went: one session, one table, no second refresh.
+    schema = small.tenant.schema
+    first, second = (count_table(schema, random_records(small, size, size)) for size in (20, 9))
+    model = train(small, [first])
+    chunk = make_chunk(small.tenant, "a", 1, second, seeded_coins("chunk 1"))
+    ciphertexts = decode_ciphertexts(small.tenant.parameters, chunk.vectors[0].ciphertexts)
+    back = model.learn(small.tenant, "a", 9, ciphertexts).withdraw(small.tenant, "a", 9, ciphertexts)
+    assert back.version == model.version + 2
+    assert refresh_subject(small.tenant, back) == refresh_subject(small.tenant, model)
+    tables = refresh(small, model)
+    asked = random_records(small, 5, 77)
+    labels = ask(small, back, encode_bits(schema, asked), tables)
+    assert labels == twin_of(small, tables[0], [first]).predict(asked.indices).tolist()

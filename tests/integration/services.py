@@ -1,0 +1,388 @@
+"""A whole tenant in one process: MU, SU, owners and clients as services over the memory transport.
+
+Services are started, killed and started again as often as a test likes; what survives is what
+would survive on a host: the topics, the keystores' content, SU's ledger and the owners' outboxes.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgpack
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from doubles import seeded_coins
+from round_trips import random_records
+from tenants import SmallTenant, signing_key, small_tenant
+
+from crypto.dtpkc import WeakPrivateKey
+from crypto.key_generation import generate_weak_key
+from pipeline.client_service import Answered as Labels
+from pipeline.client_service import ClientService
+from pipeline.journal_fold import fold_journal
+from pipeline.mailbox import Published, Publisher, sequence_of
+from pipeline.master_service import MasterService
+from pipeline.memory_transport import MemoryBroker, MemoryTransport
+from pipeline.meter import Meter
+from pipeline.outbox import Outbox
+from pipeline.owner_service import OwnerService, SentChunk
+from pipeline.secondary_service import SecondaryService
+from pipeline.session_ledger import SessionLedger
+from pipeline.transport import Message, Position, Transport
+from roles.classifiers.naive_bayes_table import TableShape
+from roles.classifiers.naive_bayes_twin import NaiveBayesTwin
+from roles.client import make_query, read_answer
+from roles.encoding import EncodedRecords, count_table, encode_bits
+from roles.master_unit import MasterUnit
+from roles.secondary_unit import SecondaryUnit
+from roles.tenant import Tenant
+from roles.unit_keys import UnitKeys, unit_keys
+from schemas.codec import decode, encode
+from schemas.configuration import Limits
+from schemas.data_schema import DataSchema
+from schemas.envelope import VerifyingParty
+from schemas.journal import DeadLetter, JournalEntry, Receipt
+from schemas.parts import seal_parts
+from schemas.queries import Answer, Query
+from schemas.topics import Role, TopicName, topic_name, topic_specs
+
+_NAMES = {"authority": "authority", "mu": "mu", "su": "su", "owner": "a", "client": "c"}
+MODEL = "m"
+LEDGER = "su.ledger"
+PATIENCE = 30.0
+_LOOK_SECONDS = 0.005
+
+
+class CrashError(Exception):
+    """Stands for a process that dies at this very moment."""
+
+
+class MortalTransport(MemoryTransport):
+    """A handle whose process dies at a chosen append: nothing that it calls afterwards happens.
+
+    Attributes:
+        appends: How many appends were called, by topic.
+    """
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        super().__init__(broker)
+        self.appends: dict[str, int] = {}
+        self._fatal: tuple[TopicName | None, int, bool] | None = None
+        self._dead = False
+
+    def die(self, topic: TopicName | None, call: int, *, written: bool = False) -> None:
+        """Die at a call of append, counted from 1, on a topic or on any; before it or just after."""
+        self._fatal = (topic, call, written)
+
+    async def append(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes,
+        headers: Mapping[str, bytes] | None = None,
+        partition: int | None = None,
+    ) -> Position:
+        """Append, unless dead or dying."""
+        if self._dead:
+            raise CrashError
+        name = topic.split(".", 1)[1]
+        self.appends[name] = self.appends.get(name, 0) + 1
+        if self._fatal is not None:
+            chosen, call, written = self._fatal
+            count = sum(self.appends.values()) if chosen is None else self.appends.get(chosen, 0)
+            if count >= call and chosen in (None, name):
+                self._dead = True
+                if written:
+                    await super().append(topic, key, value, headers, partition)
+                raise CrashError
+        return await super().append(topic, key, value, headers, partition)
+
+
+@dataclass(frozen=True, slots=True)
+class SplittingPublisher(Publisher):
+    """Sends everything in parts of at most `limit` bytes."""
+
+    limit: int
+
+    def seal(self, topic: TopicName, kind: str, sequence: int, body: bytes) -> list[bytes]:
+        """Return more parts than the real limit asks for."""
+        return seal_parts(
+            tenant=self.tenant,
+            topic=topic,
+            sender=self.sender,
+            key_epoch=self.key_epoch,
+            sequence=sequence,
+            kind=kind,
+            body=body,
+            signing_key=self.signing_key,
+            limit=self.limit,
+        )
+
+
+@dataclass(slots=True)
+class UnitMemory:
+    """What a unit's keystore holds; survives its processes."""
+
+    role: str
+    secrets: dict[str, bytes] = field(repr=False)
+    saves: int = 0
+
+    def open(self) -> UnitKeys:
+        """Return the keys as a starting process reads them."""
+
+        def save(changed: Mapping[str, bytes]) -> None:
+            self.saves += 1
+            self.secrets.update(changed)
+
+        return unit_keys(self.role, dict(self.secrets), save)
+
+
+class House:
+    """One tenant: owners ``a`` and ``b``, clients ``c`` and ``d``, and what its hosts keep."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        limits: Limits | None = None,
+        schema: DataSchema | None = None,
+        part_limit: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.part_limit = part_limit
+        self.small: SmallTenant = small_tenant(schema, limits=limits)
+        self.broker = MemoryBroker()
+        self.client_keys: dict[str, WeakPrivateKey] = {
+            "c": self.small.client_key,
+            "d": generate_weak_key(self.small.tenant.parameters, seeded_coins("key of client d")),
+        }
+        self.signing: dict[str, Ed25519PrivateKey] = {
+            **{name: self.small.signing[role] for role, name in _NAMES.items()},
+            "b": signing_key("owner b"),
+            "d": signing_key("client d"),
+        }
+        self.tenant: Tenant = replace(
+            self.small.tenant,
+            verifying={
+                **self.small.tenant.verifying,
+                "b": VerifyingParty("b", Role.OWNER, self.signing["b"].public_key(), 1),
+                "d": VerifyingParty("d", Role.CLIENT, self.signing["d"].public_key(), 1),
+            },
+            client_keys={name: key.public for name, key in self.client_keys.items()},
+        )
+        self.units = {
+            secrets.role: UnitMemory(
+                secrets.role,
+                {
+                    "theta": secrets.theta.to_bytes(64, "big"),
+                    "seed": secrets.seed,
+                    "delta": secrets.sender.delta,
+                },
+            )
+            for secrets in (self.small.master, self.small.secondary)
+        }
+        self.meters = {"mu": Meter(), "su": Meter()}
+
+    async def __aenter__(self) -> Self:
+        await self.transport().create_topics(topic_specs(self.tenant.name))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.transport().close()
+
+    # --- the parties' processes
+
+    def transport(self) -> MortalTransport:
+        """Return a handle for one process."""
+        return MortalTransport(self.broker)
+
+    def publisher(self, name: str, transport: Transport | None = None) -> Publisher:
+        """Return what signs and appends as a party."""
+        handle = transport or self.transport()
+        if self.part_limit is None:
+            return Publisher(handle, self.tenant.name, name, 1, self.signing[name])
+        return SplittingPublisher(handle, self.tenant.name, name, 1, self.signing[name], self.part_limit)
+
+    @contextlib.asynccontextmanager
+    async def mu(self, transport: Transport | None = None) -> AsyncIterator[MasterService]:
+        """Run MU around the block: recover, work, and be stopped."""
+        handle = transport or self.transport()
+        with ThreadPoolExecutor(1) as pool:
+            keys = self.units["mu"].open()
+            publisher = self.publisher("mu", handle)
+            service = MasterService(handle, self.tenant, keys, publisher, self.meters["mu"], pool)
+            await service.recover()
+            async with _running(service):
+                yield service
+
+    @contextlib.asynccontextmanager
+    async def su(
+        self, transport: Transport | None = None, ledger: SessionLedger | None = None
+    ) -> AsyncIterator[SecondaryService]:
+        """Run SU around the block."""
+        handle = transport or self.transport()
+        with contextlib.closing(ledger or self.ledger()) as opened, ThreadPoolExecutor(1) as pool:
+            keys = self.units["su"].open()
+            unit = SecondaryUnit(
+                self.tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
+            )
+            publisher = self.publisher("su", handle)
+            service = SecondaryService(handle, self.tenant, unit, publisher, opened, self.meters["su"])
+            async with _running(service):
+                yield service
+
+    @contextlib.asynccontextmanager
+    async def units_running(self) -> AsyncIterator[MasterService]:
+        """Run both units around the block."""
+        async with self.su(), self.mu() as master:
+            yield master
+
+    def ledger(self) -> SessionLedger:
+        """Return SU's ledger as a starting process opens it."""
+        return SessionLedger(self.folder / LEDGER)
+
+    def owner(self, name: str = "a", publisher: Publisher | None = None) -> OwnerService:
+        """Return an owner as a starting command has it."""
+        sender = publisher or self.publisher(name)
+        return OwnerService(sender.transport, self.tenant, sender, self.outbox(name), Meter())
+
+    def outbox(self, name: str) -> Outbox:
+        """Return an owner's outbox."""
+        return Outbox(self.folder / f"outbox-{name}")
+
+    async def client(self, name: str = "c", publisher: Publisher | None = None) -> ClientService:
+        """Return a client that listens for its answers."""
+        sender = publisher or self.publisher(name)
+        key = self.client_keys[name]
+        service = ClientService(sender.transport, self.tenant, key, sender, Meter())
+        await service.open(MODEL)
+        return service
+
+    # --- what they do
+
+    async def publish(self, owner: str, *batches: EncodedRecords) -> list[SentChunk]:
+        """Publish chunks and wait for MU's receipts, all of which must be acceptances."""
+        service = self.owner(owner)
+        start = await service.receipts_end()
+        sent = [chunk async for chunk in service.publish(batches)]
+        wanted = {chunk.chunk_id for chunk in sent}
+        receipts = {at: receipt async for at, receipt in service.receipts(wanted, start, PATIENCE)}
+        assert {receipt.reason for receipt in receipts.values()} <= {""}
+        return sent
+
+    async def ask(self, rows: EncodedRecords, client: str = "c") -> list[int]:
+        """Ask one query and return its labels."""
+        return list((await self.ask_all(rows, client)).labels)
+
+    async def ask_all(self, rows: EncodedRecords, client: str = "c") -> Labels:
+        """Ask one query and return all of what the client gets."""
+        service = await self.client(client)
+        return await service.ask(MODEL, self.bits(rows), PATIENCE)
+
+    async def put_query(self, rows: EncodedRecords, client: str = "c") -> Query:
+        """Put a query on its topic without waiting for its answer."""
+        coins = seeded_coins(f"query {client}")
+        query = make_query(self.tenant, client, MODEL, self.bits(rows), coins)
+        await self.put(client, TopicName.QUERIES, "query", encode(query))
+        return query
+
+    async def put(self, sender: str, topic: TopicName, kind: str, body: bytes) -> Published:
+        """Put a signed body on a topic."""
+        publisher = self.publisher(sender)
+        return await publisher.publish(topic, kind, sequence_of(body), body, key=sender.encode())
+
+    def labels(self, query: Query, client: str = "c") -> list[int]:
+        """Open the one answer on the topic, which must be to that query."""
+        (answer,) = self.answers()
+        return list(read_answer(self.tenant, self.client_keys[client], query, answer))
+
+    # --- what they know
+
+    def records(self, size: int, seed: int | str) -> EncodedRecords:
+        """Return random records, the same for the same seed."""
+        return random_records(self.small, size, seed)
+
+    def bits(self, rows: EncodedRecords) -> np.ndarray:
+        """Return rows as a client encodes them."""
+        return np.ascontiguousarray(encode_bits(self.tenant.schema, rows))
+
+    def twin(self, batches: Iterable[EncodedRecords]) -> NaiveBayesTwin:
+        """Return the model of these records in the clear."""
+        schema = self.tenant.schema
+        width = TableShape(self.tenant, MODEL, 1).score_width
+        twin = NaiveBayesTwin.empty(schema.attribute_sizes, schema.class_count, width)
+        for batch in batches:
+            twin = twin.learn(count_table(schema, batch))
+        return twin
+
+    def messages(self, topic: TopicName, partition: int = 0) -> list[Message]:
+        """Return what lies on a topic."""
+        return self.broker.partition(topic_name(self.tenant.name, topic), partition).messages
+
+    def answers(self) -> list[Answer]:
+        """Return every answer given."""
+        return [decode(Answer, wire_body(message.value)) for message in self.messages(TopicName.ANSWERS)]
+
+    def receipts(self) -> list[Receipt]:
+        """Return every receipt given."""
+        return [decode(Receipt, wire_body(message.value)) for message in self.messages(TopicName.RECEIPTS)]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return every dead letter."""
+        return [
+            decode(DeadLetter, wire_body(message.value)) for message in self.messages(TopicName.DEAD_LETTERS)
+        ]
+
+    def journal(self) -> list[JournalEntry]:
+        """Return the journal's entries, which must all be MU's."""
+        return [
+            decode(JournalEntry, wire_body(message.value)) for message in self.messages(TopicName.JOURNAL)
+        ]
+
+    async def state(self) -> MasterUnit:
+        """Return MU's state from the log alone."""
+        return await fold_journal(self.transport(), self.tenant)
+
+
+@contextlib.asynccontextmanager
+async def _running(service: MasterService | SecondaryService) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as group:
+        ready = asyncio.Event()
+        task = group.create_task(service.run(ready))
+        await ready.wait()
+        yield
+        task.cancel()
+
+
+def wire_body(wire: bytes) -> bytes:
+    """Return the body of a message without any check."""
+    (signed, _) = msgpack.unpackb(wire)
+    body: bytes = msgpack.unpackb(signed)[-1]
+    return body
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so; fails after a while."""
+    for _ in range(round(PATIENCE / _LOOK_SECONDS)):
+        if condition():
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+    raise AssertionError("waited in vain")
+
+
+async def let_die(process: contextlib.AbstractAsyncContextManager[object]) -> None:
+    """Run a service until the death that its transport or ledger has in store for it."""
+    with pytest.raises(BaseExceptionGroup) as ended:
+        async with process:
+            await asyncio.sleep(PATIENCE)
+    crashes, others = ended.value.split(CrashError)
+    assert crashes is not None
+    assert others is None

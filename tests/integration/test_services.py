@@ -1,0 +1,237 @@
+"""Training and asking through the services of all roles, against the twin in the clear."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from doubles import seeded_coins
+from integration.services import MODEL, PATIENCE, CrashError, House, SplittingPublisher, until
+
+from roles.client import make_query
+from roles.refusal import Refusal
+from schemas.codec import encode
+from schemas.configuration import Limits
+from schemas.journal import EntryKind
+from schemas.queries import Query
+from schemas.reasons import ReasonCode
+from schemas.topics import TopicName
+
+# Chunks and queries are cut into a few parts, the units' messages into up to a hundred.
+PART_BYTES = 400
+UNITS_PART_BYTES = 8000
+
+
+async def test_training_and_a_query_equal_the_twin(tmp_path: Path) -> None:
+    async with House(tmp_path) as house, house.units_running() as master:
+        batches = [house.records(30, i) for i in range(4)]
+        await house.publish("a", *batches[:2])
+        await house.publish("b", *batches[2:])
+        rows = house.records(12, "asked")
+        answered = await house.ask_all(rows)
+        assert list(answered.labels) == house.twin(batches).predict(rows.indices).tolist()
+        assert answered.model_version == 4
+        # What anyone folds from the log is what MU holds.
+        state = await house.state()
+        assert state.model.records == 120
+        assert dict(state.model.records_of) == {"a": 60, "b": 60}
+        assert state.model.hash(house.tenant) == master.unit.model.hash(house.tenant)
+        assert state.head == master.unit.head
+        assert [entry.kind for entry in house.journal()] == ["accept"] * 4 + ["query", "answered"]
+        assert not house.dead_letters()
+
+
+async def test_base_transfers_run_once_in_a_key_epoch(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        for life in range(2):
+            async with house.units_running():
+                await house.publish("a", house.records(20, life))
+                await asyncio.gather(*(house.ask(house.records(2, i)) for i in range(3)))
+        assert {role: memory.saves for role, memory in house.units.items()} == {"mu": 1, "su": 1}
+        assert house.meters["su"].activities["base_transfers"].times == 1
+        # One table for each of the two models, however many asked.
+        assert house.meters["su"].activities["refresh"].times == 2
+
+
+async def test_clients_ask_at_the_same_time_and_each_gets_its_own(tmp_path: Path) -> None:
+    async with House(tmp_path) as house, house.units_running():
+        batches = [house.records(40, i) for i in range(2)]
+        await house.publish("a", *batches)
+        asked = [house.records(1 + i, f"asked {i}") for i in range(8)]
+        labels = await asyncio.gather(*(house.ask(rows, "cd"[i % 2]) for i, rows in enumerate(asked)))
+        twin = house.twin(batches)
+        assert labels == [twin.predict(rows.indices).tolist() for rows in asked]
+        assert len(house.answers()) == 8
+
+
+async def test_training_goes_on_while_questions_are_answered(tmp_path: Path) -> None:
+    async with House(tmp_path) as house, house.units_running():
+        batches = [house.records(25, i) for i in range(6)]
+        await house.publish("a", batches[0])
+        rows = house.records(5, "asked")
+        answered, _ = await asyncio.gather(
+            asyncio.gather(*(house.ask_all(rows, "cd"[i % 2]) for i in range(4))),
+            house.publish("b", *batches[1:]),
+        )
+        for labels in answered:
+            # Whatever version answered: it is exactly that many chunks.
+            twin = house.twin(batches[: labels.model_version])
+            assert list(labels.labels) == twin.predict(rows.indices).tolist()
+        assert (await house.state()).model.chunks == 6
+
+
+async def test_a_query_with_a_proof_of_another_is_refused(tmp_path: Path) -> None:
+    async with House(tmp_path) as house, house.units_running():
+        await house.publish("a", house.records(20, 0))
+        good, other = (
+            make_query(house.tenant, "c", MODEL, house.bits(house.records(2, i)), seeded_coins(i))
+            for i in range(2)
+        )
+        fields = {name: getattr(good, name) for name in good.__struct_fields__}
+        body = encode(Query(**{**fields, "proof": other.proof}))
+        sent = await house.put("c", TopicName.QUERIES, "query", body)
+        await until(lambda: len(house.answers()) == 1)
+        (answer,) = house.answers()
+        assert (answer.query_id, answer.reason, answer.ciphertexts) == (good.query_id, "bad_proof", b"")
+        (letter,) = house.dead_letters()
+        assert (letter.reason, letter.message_hash) == ("bad_proof", sent.message_hash)
+        assert house.journal()[-1].kind == EntryKind.REJECT
+        # SU never heard of it.
+        assert "query_rounds" not in house.meters["su"].activities
+        assert len(await house.ask(house.records(3, "next"))) == 3
+
+
+async def test_a_model_with_too_few_records_does_not_answer_yet(tmp_path: Path) -> None:
+    limits = Limits(1000, 1 << 20, 100, 50, 2, 0)
+    async with House(tmp_path, limits=limits) as house, house.units_running():
+        rows = house.records(2, "asked")
+        batches = [house.records(40, i) for i in range(2)]
+        for publish in (None, ("a", batches[0])):
+            if publish is not None:
+                await house.publish(*publish)
+            with pytest.raises(Refusal) as refused:
+                await house.ask(rows)
+            assert refused.value.reason == ReasonCode.NOT_ENOUGH_RECORDS
+        await house.publish("b", batches[1])
+        assert await house.ask(rows) == house.twin(batches).predict(rows.indices).tolist()
+        assert [letter.reason for letter in house.dead_letters()] == ["not_enough_records"] * 2
+
+
+async def test_a_repeated_query_message_is_answered_once(tmp_path: Path) -> None:
+    async with House(tmp_path) as house, house.units_running():
+        await house.publish("a", house.records(20, 0))
+        first = await house.ask_all(house.records(3, "asked"))
+        (message,) = house.messages(TopicName.QUERIES)
+        for _ in range(2):
+            await house.transport().append(message.topic, b"c", message.value)
+        await until(lambda: len(house.dead_letters()) == 2)
+        assert [letter.reason for letter in house.dead_letters()] == ["duplicate"] * 2
+        assert [answer.query_id for answer in house.answers()] == [first.query_id]
+        assert house.meters["su"].activities["query_rounds"].times == 1
+
+
+async def test_the_answering_model_moves_in_steps(tmp_path: Path) -> None:
+    limits = Limits(1000, 1 << 20, 100, 1, 1, 50)
+    async with House(tmp_path, limits=limits) as house:
+        batches = [house.records(30, i) for i in range(4)]
+        rows = house.records(6, "asked")
+        versions = []
+        for batch in batches:
+            # A restart in between changes nothing.
+            async with house.units_running():
+                await house.publish("a", batch)
+                answered = await house.ask_all(rows)
+                versions.append(answered.model_version)
+                twin = house.twin(batches[: answered.model_version])
+                assert list(answered.labels) == twin.predict(rows.indices).tolist()
+        assert versions == [1, 1, 3, 3]
+
+
+async def test_a_withdrawn_chunk_has_never_been_there(tmp_path: Path) -> None:
+    folders = [tmp_path / "with", tmp_path / "without"]
+    async with House(folders[0]) as house, house.units_running() as master:
+        batches = [house.records(30, i) for i in range(3)]
+        sent = await house.publish("a", *batches)
+        kept = [house.messages(TopicName.CHUNKS)[i].value for i in (0, 2)]
+        owner = house.owner("a")
+        start = await owner.receipts_end()
+        assert owner.sequence_of_chunk(sent[1].chunk_id.hex()) == 1
+        withdrawal = await owner.withdraw(1)
+        async for _, receipt in owner.receipts({withdrawal.chunk_id}, start, PATIENCE):
+            assert receipt.reason == ""
+        remaining = master.unit.model
+        assert (remaining.version, remaining.chunks, remaining.records) == (4, 2, 60)
+        rows = house.records(9, "asked")
+        assert await house.ask(rows) == house.twin([batches[0], batches[2]]).predict(rows.indices).tolist()
+        # A second time it is not there to be taken out.
+        again = await owner.withdraw(1)
+        async for _, receipt in owner.receipts({again.chunk_id}, start, PATIENCE):
+            assert receipt.reason == "not_withdrawable"
+        assert master.unit.model == remaining
+    async with House(folders[1]) as other, other.mu() as without:
+        for wire in kept:
+            await other.transport().append("small.chunks", b"a", wire)
+        await until(lambda: without.unit.model.chunks == 2)
+        assert without.unit.model.hash(other.tenant) == remaining.hash(house.tenant)
+
+
+async def test_everything_may_come_in_parts(tmp_path: Path) -> None:
+    async with House(tmp_path, part_limit=UNITS_PART_BYTES) as house, house.units_running():
+        house.part_limit = PART_BYTES
+        batches = [house.records(30, i) for i in range(3)]
+        await asyncio.gather(house.publish("a", *batches[:2]), house.publish("b", batches[2]))
+        assert len(house.messages(TopicName.CHUNKS)) > 3 * 3
+        rows = house.records(20, "asked")
+        assert await house.ask(rows) == house.twin(batches).predict(rows.indices).tolist()
+        assert len(house.messages(TopicName.QUERIES)) > 1
+        replies = sum(len(house.messages(TopicName.ROUND_REPLIES, p)) for p in range(16))
+        assert replies > 10 * 6
+        assert not house.dead_letters()
+    async with house.mu() as master:
+        assert master.unit.model.records == 90
+
+
+async def test_parts_far_apart_and_across_a_restart_are_one_message(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        house.part_limit = PART_BYTES
+        wires = {}
+        for name in "ab":
+            # Made and stored, not yet sent.
+            stop = house.transport()
+            stop.die(TopicName.CHUNKS, 1)
+            owner = house.owner(name, house.publisher(name, stop))
+            with pytest.raises(CrashError):
+                _ = [sent async for sent in owner.publish([house.records(30, name)])]
+            wires[name] = house.outbox(name).message(0).wires
+        send = house.transport().append
+        last, *first = reversed(wires["a"])
+        for wire in reversed(first):
+            await send("small.chunks", b"a", wire)
+        house.part_limit = None
+        async with house.mu() as master:
+            await house.publish("b", *(house.records(5, i) for i in range(60)))
+            assert master.unit.model.chunks == 60
+        # What came in before the stop is only on the topic now.
+        async with house.mu() as master:
+            await send("small.chunks", b"a", last)
+            await until(lambda: master.unit.model.chunks == 61)
+            assert [entry.kind for entry in house.journal()] == ["accept"] * 61
+            expected = master.unit.model.hash(house.tenant)
+        async with house.mu() as master:
+            assert master.unit.model.hash(house.tenant) == expected
+
+
+async def test_a_part_pushed_out_by_newer_ones_is_reported(tmp_path: Path) -> None:
+    async with House(tmp_path) as house, house.mu() as master:
+        publisher = SplittingPublisher(house.transport(), "small", "a", 1, house.signing["a"], PART_BYTES)
+        groups = [
+            publisher.seal(TopicName.CHUNKS, "chunk", number, bytes(3 * PART_BYTES)) for number in range(6)
+        ]
+        for wires in groups:
+            await publisher.append(TopicName.CHUNKS, wires[:1], key=b"a")
+        await until(lambda: len(house.dead_letters()) == 2)
+        assert [letter.reason for letter in house.dead_letters()] == ["incomplete_parts"] * 2
+        assert [(r.owner_sequence, r.reason) for r in house.receipts()] == [
+            (0, "incomplete_parts"),
+            (1, "incomplete_parts"),
+        ]
+        assert master.unit.model.version == 0
