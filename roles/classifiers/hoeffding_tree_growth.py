@@ -16,7 +16,7 @@ import numpy.typing as npt
 COUNT_BITS = 16
 """Counts of a leaf's statistics have so many bits; older statistics start again."""
 MAX_STATISTICS = (1 << COUNT_BITS) - 1
-MAX_RECORDS = (1 << 31) - 1
+MAX_RECORDS = (1 << 29) - 1
 CRITERIA = ("gini", "entropy")
 _MAX_CONFIDENCE = 1 << 12
 

@@ -1,0 +1,457 @@
+"""Priv-DT, train: the chunks of one window are routed and counted, and the counts are sealed.
+
+Four round trips per chunk, and one more for every further block of records (docs/protocols.md §7):
+
+1. *open*: the records' bits become XOR shares, and once per window the nodes' tests;
+2. *test*: S·z mod 2 says which tests each record passes; bits become word shares (B2A);
+3. *route*: a garbled circuit finds what each record counts for: a leaf and a class, or nothing;
+4. *count*: indicators times test columns, summed over records, in blocks below 4 MiB. With the
+   last reply SU seals its share of the window's counts.
+
+Each unit's half is one generator per round trip, strung together at the end of the file.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from crypto.circuits.words import word_bits
+from crypto.dtpkc import Ciphertext, decode_ciphertexts, encode_ciphertexts
+from crypto.ot_extension import ReceivedRows, SentRows
+from roles.building_blocks.bit_matrices import own_product, receive_columns, send_columns
+from roles.building_blocks.counting_products import (
+    receive_counts,
+    send_counts,
+    words_of_shared_bits_receiver,
+    words_of_shared_bits_sender,
+)
+from roles.building_blocks.garble_shares import evaluate_to_shares, garble_to_shares
+from roles.building_blocks.opening import (
+    bit_choices,
+    mask_vector,
+    open_masked,
+    share_bits_master,
+    share_bits_secondary,
+)
+from roles.building_blocks.seal import seal_master, seal_secondary
+from roles.building_blocks.transfers import choose, chosen_rows
+from roles.building_blocks.vectors import ZERO, decode_t2s, encode_t2s, multiply_in
+from roles.classifiers.hoeffding_tree_growth import test_bits, test_words
+from roles.classifiers.hoeffding_tree_shape import TreeModel, TreeState
+from roles.classifiers.hoeffding_tree_window import Block, WindowShape
+from roles.plan import Sections
+from roles.session import MasterProgram, SecondaryProgram, Session, array_bytes
+from roles.unit_secrets import UnitSecrets
+
+Bits = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint32]
+Result = TypeVar("Result")
+Trip = Generator[Sections, Sections, Result]
+"""A part of a program: some round trips and what they leave at this unit."""
+
+
+@dataclass(slots=True)
+class _Half:
+    """One unit's running state in a window.
+
+    Attributes:
+        tests: Shape (I, F): its shares of the nodes' tests, opened with the first chunk.
+        choosing: Rows of these as its choices; they serve every chunk, each under its own salt.
+        sending: Rows of the peer's.
+        counts: Shape (L·C, J): its shares of the window's counts.
+        valid: Valid records of the chunks so far (MU).
+    """
+
+    session: Session
+    secrets: UnitSecrets
+    shape: WindowShape
+    pool: ThreadPoolExecutor | None
+    tests: Bits = field(repr=False)
+    counts: Words = field(repr=False)
+    choosing: ReceivedRows | None = field(default=None, repr=False)
+    sending: SentRows | None = field(default=None, repr=False)
+    valid: list[int] = field(default_factory=list)
+
+    @property
+    def seen(self) -> np.uint32:
+        """This unit's share of the number of valid records so far."""
+        return np.uint32(self.counts[:, -1].sum(dtype=np.uint32))
+
+    def opens_tests(self, chunk: int) -> bool:
+        """Whether the nodes' tests are opened with this chunk."""
+        return chunk == 0 and self.shape.inner > 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """One unit's shares of a chunk's records.
+
+    Attributes:
+        bits: All bits, record after record.
+        labels: Shape (n, C).
+        tests: Shape (n, F).
+    """
+
+    bits: Bits = field(repr=False)
+    labels: Bits = field(repr=False)
+    tests: Bits = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """One unit's shares of what step 2 finds.
+
+    Attributes:
+        outcomes: Shape (I, n); None for a tree without inner nodes.
+        words: Shape (n, record bits).
+    """
+
+    outcomes: Bits | None = field(repr=False)
+    words: Words = field(repr=False)
+
+
+def _half(
+    session: Session, secrets: UnitSecrets, shape: WindowShape, pool: ThreadPoolExecutor | None
+) -> _Half:
+    tests = np.zeros((0, shape.model.tests), dtype=np.uint8)
+    counts = np.zeros((shape.kinds, shape.columns), dtype=np.uint32)
+    return _Half(session, secrets, shape, pool, tests, counts)
+
+
+def _split_records(model: TreeModel, bits: Bits) -> _Records:
+    rows = bits.reshape(-1, model.record_bits)
+    onehot = np.ascontiguousarray(rows[:, : model.onehot])
+    return _Records(bits, rows[:, model.onehot :], test_bits(onehot, model.attributes))
+
+
+def _columns(shape: WindowShape, words: Words, constant: int) -> Words:
+    """Return one unit's word shares of the test columns and of the constant 1, (n, J)."""
+    ones = np.full((len(words), 1), constant, dtype=np.uint32)
+    if not shape.is_growing:
+        return ones
+    tests = test_words(words[:, : shape.model.onehot], shape.model.attributes)
+    return np.concatenate([tests, ones], axis=1)
+
+
+def _inputs(shape: WindowShape, records: _Records, tested: _Tested, *, is_master: bool) -> Mapping[str, Bits]:
+    """Return one unit's shares of the circuit's inputs.
+
+    The check bits, (K, n), XOR to 0 iff every one-hot group of columns sums to 1. The columns are
+    bits, so that a sum of 1 is one set column, and s_M + s_S = 1 mod 2^k is the equality
+    s_M = 1 − s_S of what the units hold.
+    """
+    groups = shape.model.group_sizes
+    starts = np.cumsum([0, *groups])[:-1]
+    sums = np.add.reduceat(tested.words, starts, axis=1, dtype=np.uint32)
+    compared = sums if is_master else np.uint32(1) - sums
+    checks = [word_bits(compared[:, k], size.bit_length()) for k, size in enumerate(groups)]
+    inputs = {"labels": np.ascontiguousarray(records.labels.T), "checks": np.concatenate(checks)}
+    return inputs if tested.outcomes is None else inputs | {"outcomes": tested.outcomes}
+
+
+def _indicators(counted: Bits) -> Bits:
+    """Return a circuit's (L, C, n) as (n, L·C)."""
+    return np.ascontiguousarray(counted.reshape(-1, counted.shape[-1]).T)
+
+
+def _received(rows: ReceivedRows, block: Block, kinds: int) -> ReceivedRows:
+    part = slice(block.start * kinds, block.end * kinds)
+    return ReceivedRows(rows.rows[part], rows.choices[part])
+
+
+def _sent(rows: SentRows, block: Block, kinds: int) -> SentRows:
+    return SentRows(rows.rows[block.start * kinds : block.end * kinds], rows.delta)
+
+
+# --- 1: open
+
+
+def _open_master(
+    half: _Half, chunk: int, ciphertexts: Sequence[Ciphertext], tests: Sequence[Ciphertext]
+) -> Trip[_Records]:
+    session, secrets, shape = half.session, half.secrets, half.shape
+    parameters = session.tenant.parameters
+    layout = shape.model.records_layout(shape.sizes[chunk])
+    coins = session.coins("mask", encode_ciphertexts(parameters, ciphertexts))
+    opened = mask_vector(parameters, layout, ciphertexts, secrets.theta, coins, half.pool)
+    digits = opened.digits
+    sections: Sections = (opened.masked, encode_t2s(parameters, ciphertexts))
+    if half.opens_tests(chunk):
+        coins = session.coins("mask tests", encode_ciphertexts(parameters, tests))
+        nodes = mask_vector(parameters, shape.tests, tests, secrets.theta, coins, half.pool)
+        digits = np.concatenate([digits, nodes.digits[:, :2]])
+        sections += (nodes.masked, encode_t2s(parameters, tests))
+    carries = choose(session, secrets, "carries", bit_choices(digits), b"".join(sections))
+    salt, corrections, *transfer = yield (*sections, *carries.sections)
+    rows = carries.rows.take(len(digits))
+    bits = share_bits_master(digits, rows, corrections, session.reply_hash("carries", salt))
+    if half.opens_tests(chunk):
+        half.tests = bits[layout.values :].reshape(shape.inner, -1)
+        half.sending = chosen_rows(secrets, transfer, shape.node_bits).take(shape.node_bits)
+    return _split_records(shape.model, bits[: layout.values])
+
+
+def _open_secondary(half: _Half, chunk: int, reply: Sections) -> Trip[tuple[_Records, Sections]]:
+    session, secrets, shape = half.session, half.secrets, half.shape
+    parameters = session.tenant.parameters
+    layout = shape.model.records_layout(shape.sizes[chunk])
+    masked, t2s, *transfer = yield reply
+    digits = open_masked(parameters, layout, masked, decode_t2s(parameters, t2s), secrets.theta, half.pool)
+    if half.opens_tests(chunk):
+        masked, t2s, *transfer = transfer
+        nodes = decode_t2s(parameters, t2s)
+        opened = open_masked(parameters, shape.tests, masked, nodes, secrets.theta, half.pool)
+        digits = np.concatenate([digits, opened[:, :2]])
+    salt = session.salt("carries", array_bytes(digits))
+    rows = chosen_rows(secrets, transfer, len(digits)).take(len(digits))
+    bits, corrections = share_bits_secondary(digits, rows, session.reply_hash("carries", salt))
+    reply = (salt, corrections)
+    if half.opens_tests(chunk):
+        half.tests = bits[layout.values :].reshape(shape.inner, -1)
+        chosen = choose(session, secrets, "tests", half.tests.reshape(-1), corrections)
+        half.choosing = chosen.rows.take(shape.node_bits)
+        reply += chosen.sections
+    return _split_records(shape.model, bits[: layout.values]), reply
+
+
+# --- 2: test
+
+
+def _test_master(half: _Half, chunk: int, records: _Records) -> Trip[_Tested]:
+    session, secrets, shape = half.session, half.secrets, half.shape
+    outcomes: Bits | None = None
+    sections: Sections = ()
+    if half.sending is not None:
+        own_salt = session.salt("columns", array_bytes(records.tests))
+        own_hash = session.request_hash("columns", own_salt)
+        added, columns = send_columns(half.sending, records.tests, shape.inner, own_hash)
+        outcomes = own_product(half.tests, records.tests) ^ added
+        sections = (own_salt, columns)
+    if half.opens_tests(chunk):
+        chosen = choose(session, secrets, "tests", half.tests.reshape(-1), b"".join(sections))
+        half.choosing = chosen.rows.take(shape.node_bits)
+        sections += chosen.sections
+    chosen = choose(session, secrets, "bits", records.bits, b"".join(sections))
+    salt, corrections, *strings = yield (*sections, *chosen.sections)
+    if outcomes is not None and half.choosing is not None:
+        peer_hash = session.reply_hash("columns", salt)
+        size = shape.sizes[chunk]
+        outcomes = outcomes ^ receive_columns(half.choosing, strings[0], shape.inner, size, peer_hash)
+    rows = chosen.rows.take(len(records.bits))
+    words = words_of_shared_bits_receiver(rows, corrections, session.reply_hash("words", salt))
+    return _Tested(outcomes, words.reshape(shape.sizes[chunk], -1))
+
+
+def _test_secondary(
+    half: _Half, chunk: int, records: _Records, reply: Sections
+) -> Trip[tuple[_Tested, Sections]]:
+    session, secrets, shape = half.session, half.secrets, half.shape
+    size = shape.sizes[chunk]
+    transfer = list((yield reply))
+    outcomes: Bits | None = None
+    if half.choosing is not None:
+        peer_salt, columns, *transfer = transfer
+        peer_hash = session.request_hash("columns", peer_salt)
+        outcomes = receive_columns(half.choosing, columns, shape.inner, size, peer_hash)
+        outcomes = outcomes ^ own_product(half.tests, records.tests)
+    if half.opens_tests(chunk):
+        nonce, message, *transfer = transfer
+        half.sending = chosen_rows(secrets, (nonce, message), shape.node_bits).take(shape.node_bits)
+    rows = chosen_rows(secrets, transfer, len(records.bits)).take(len(records.bits))
+    salt = session.salt("test", array_bytes(records.bits))
+    words, corrections = words_of_shared_bits_sender(rows, records.bits, session.reply_hash("words", salt))
+    reply = (salt, corrections)
+    if outcomes is not None and half.sending is not None:
+        own_hash = session.reply_hash("columns", salt)
+        added, columns = send_columns(half.sending, records.tests, shape.inner, own_hash)
+        outcomes = outcomes ^ added
+        reply += (columns,)
+    return _Tested(outcomes, words.reshape(size, -1)), reply
+
+
+# --- 3: route
+
+
+def _route_master(half: _Half, chunk: int, records: _Records, tested: _Tested) -> Trip[tuple[Bits, SentRows]]:
+    session, secrets, shape = half.session, half.secrets, half.shape
+    size = shape.sizes[chunk]
+    choices = shape.circuit.choices(size, _inputs(shape, records, tested, is_master=True))
+    chosen = choose(session, secrets, "inputs", choices)
+    *garbled, peer_nonce, peer_message = yield chosen.sections
+    (counted,) = evaluate_to_shares(session, shape.circuit, size, chosen.rows, garbled)
+    indicators = _indicators(counted)
+    rows = chosen_rows(secrets, (peer_nonce, peer_message), indicators.size).take(indicators.size)
+    return indicators, rows
+
+
+def _route_secondary(
+    half: _Half, chunk: int, records: _Records, tested: _Tested, reply: Sections
+) -> Trip[tuple[Bits, ReceivedRows, Sections]]:
+    session, secrets, shape = half.session, half.secrets, half.shape
+    size, circuit = shape.sizes[chunk], shape.circuit
+    transfer = yield reply
+    rows = chosen_rows(secrets, transfer, circuit.choice_count(size))
+    inputs = _inputs(shape, records, tested, is_master=False)
+    garbled = garble_to_shares(session, circuit, size, rows, inputs, secrets.sender.delta)
+    indicators = _indicators(garbled.shares[0])
+    chosen = choose(session, secrets, "indicators", indicators.reshape(-1))
+    return indicators, chosen.rows.take(indicators.size), (*garbled.sections, *chosen.sections)
+
+
+# --- 4: count
+
+
+def _count_master(
+    half: _Half, chunk: int, indicators: Bits, columns: Words, peer_rows: SentRows
+) -> Trip[bytes]:
+    session, shape = half.session, half.shape
+    before, own_rows = half.seen, None
+    rest: list[bytes] = []
+    for block in shape.blocks(chunk):
+        part = slice(block.start, block.end)
+        own_salt = session.salt("counts", array_bytes(indicators[part], columns[part]))
+        own_hash = session.request_hash("counts", own_salt)
+        sent = _sent(peer_rows, block, shape.kinds)
+        added, payload = send_counts(sent, indicators[part], columns[part], own_hash)
+        half.counts += added
+        sections: Sections = (own_salt, payload)
+        if own_rows is None:
+            chosen = choose(session, half.secrets, "indicators", indicators.reshape(-1), payload)
+            own_rows = chosen.rows.take(indicators.size)
+            sections += chosen.sections
+        salt, corrections, *rest = yield sections
+        peer_hash = session.reply_hash("counts", salt)
+        received = _received(own_rows, block, shape.kinds)
+        half.counts += receive_counts(received, corrections, block.records, shape.columns, peer_hash)
+    peer_valid = np.frombuffer(rest[0], dtype="<u4")
+    half.valid.append(int((peer_valid + half.seen - before)[0]))
+    return rest[-1]
+
+
+def _count_secondary(
+    half: _Half, chunk: int, indicators: Bits, columns: Words, own_rows: ReceivedRows, reply: Sections
+) -> Trip[Sections]:
+    session, shape = half.session, half.shape
+    before, peer_rows = half.seen, None
+    for block in shape.blocks(chunk):
+        peer_salt, payload, *transfer = yield reply
+        if peer_rows is None:
+            peer_rows = chosen_rows(half.secrets, transfer, indicators.size).take(indicators.size)
+        part = slice(block.start, block.end)
+        peer_hash = session.request_hash("counts", peer_salt)
+        received = _received(own_rows, block, shape.kinds)
+        half.counts += receive_counts(received, payload, block.records, shape.columns, peer_hash)
+        salt = session.salt("counts", array_bytes(indicators[part], columns[part]))
+        own_hash = session.reply_hash("counts", salt)
+        sent = _sent(peer_rows, block, shape.kinds)
+        added, payload = send_counts(sent, indicators[part], columns[part], own_hash)
+        half.counts += added
+        reply = (salt, payload)
+    valid = np.array([half.seen], dtype="<u4") - before
+    return (*reply, valid.tobytes())
+
+
+# --- the programs
+
+
+@dataclass(frozen=True, slots=True)
+class WindowResult:
+    """What a window leaves at MU.
+
+    Attributes:
+        state: The tree after it.
+        valid: How many records of every chunk were valid.
+    """
+
+    state: TreeState
+    valid: tuple[int, ...]
+
+
+def train_master(
+    session: Session,
+    secrets: UnitSecrets,
+    shape: WindowShape,
+    chunks: Sequence[Sequence[Ciphertext]],
+    state: TreeState,
+    pool: ThreadPoolExecutor | None = None,
+) -> MasterProgram[WindowResult]:
+    """Run MU's half of a window and return the tree after it.
+
+    Args:
+        session: This window's.
+        secrets: MU's.
+        shape: Of the window.
+        chunks: Ciphertexts of every chunk, its proof verified.
+        state: The tree before it.
+        pool: Threads for the powers.
+
+    Security:
+        MU learns how many records of each chunk were valid. Everything else that it sees are
+        bit shares and word shares.
+
+    Cost:
+        Per record F_onehot + C bits opened and as many transfers to words; I·F transfers per
+        window with a bit of payload per record; about K + I·C gates; 2·L·C transfers with F + 1
+        words. Per window one seal of L·(F + 1)·C words.
+    """
+    half = _half(session, secrets, shape, pool)
+    sealed = b""
+    for chunk, ciphertexts in enumerate(chunks):
+        records = yield from _open_master(half, chunk, ciphertexts, state.tests)
+        tested = yield from _test_master(half, chunk, records)
+        indicators, rows = yield from _route_master(half, chunk, records, tested)
+        sealed = yield from _count_master(half, chunk, indicators, _columns(shape, tested.words, 1), rows)
+    return WindowResult(_add_seal(half, state, sealed), tuple(half.valid))
+
+
+def train_secondary(
+    session: Session, secrets: UnitSecrets, shape: WindowShape, pool: ThreadPoolExecutor | None = None
+) -> SecondaryProgram[None]:
+    """Run SU's half of a window.
+
+    Security:
+        SU sees the masked plaintexts, which are 2^-80-close to uniform, and shares.
+    """
+    half = _half(session, secrets, shape, pool)
+    reply: Sections = ()
+    for chunk in range(len(shape.sizes)):
+        records, reply = yield from _open_secondary(half, chunk, reply)
+        tested, reply = yield from _test_secondary(half, chunk, records, reply)
+        indicators, rows, reply = yield from _route_secondary(half, chunk, records, tested, reply)
+        columns = _columns(shape, tested.words, 0)
+        reply = yield from _count_secondary(half, chunk, indicators, columns, rows, reply)
+    coins = session.coins("seal", b"", array_bytes(half.counts))
+    sealed = []
+    for layout, shares in zip(shape.layouts(), shape.vectors(half.counts), strict=True):
+        sealed += seal_secondary(session.tenant.service_key, layout, shares, coins, pool)
+    yield (*reply, encode_ciphertexts(session.tenant.parameters, sealed))
+
+
+def _add_seal(half: _Half, state: TreeState, sealed: bytes) -> TreeState:
+    """Add MU's shares to SU's seal, re-randomise, and add the window to the tree."""
+    session, shape = half.session, half.shape
+    parameters = session.tenant.parameters
+    coins = session.coins("seal", sealed, array_bytes(half.counts))
+    ciphertexts = decode_ciphertexts(parameters, sealed)
+    fresh = []
+    for layout, shares in zip(shape.layouts(), shape.vectors(half.counts), strict=True):
+        part, ciphertexts = ciphertexts[: layout.ciphertexts], ciphertexts[layout.ciphertexts :]
+        fresh.append(seal_master(session.tenant.service_key, layout, part, shares, coins, half.pool))
+    statistics = dict(state.statistics)
+    for leaf in shape.restarted:
+        statistics[leaf] = (ZERO,) * shape.model.statistics_layout().ciphertexts
+    if shape.is_growing:
+        for leaf, added in zip(shape.leaves, fresh[:-1], strict=True):
+            statistics[leaf] = multiply_in(parameters, statistics[leaf], 0, added)
+    return replace(
+        state,
+        growth=shape.after,
+        totals=multiply_in(parameters, state.totals, 0, fresh[-1]),
+        statistics=MappingProxyType(statistics),
+        labels=(),
+    )
