@@ -8,15 +8,20 @@ import numpy.typing as npt
 from doubles import seeded_coins
 from tenants import SmallTenant
 
-from crypto.dtpkc import Ciphertext
+from crypto.dtpkc import Ciphertext, decode_ciphertexts, encode_ciphertexts
 from crypto.packing import SlotLayout
 from crypto.service_key import finish_open, half_open
+from roles.classifiers.hoeffding_tree_labels import LabelShape, labels_master, labels_secondary
+from roles.classifiers.hoeffding_tree_query import TreeQueryShape, query_master, query_secondary
 from roles.classifiers.hoeffding_tree_shape import TreeModel, TreeState
+from roles.classifiers.hoeffding_tree_split import AttemptShape, split_master, split_secondary
 from roles.classifiers.hoeffding_tree_training import train_master, train_secondary
 from roles.classifiers.hoeffding_tree_twin import HoeffdingTreeTwin
 from roles.classifiers.hoeffding_tree_window import WindowShape
+from roles.client import make_query, read_answer
 from roles.plan import Plan, Sections
 from roles.session import MasterProgram, Result, SecondaryProgram, Session, run_linked
+from schemas.queries import Answer
 from schemas.rounds import Subject
 
 Bits = npt.NDArray[np.uint8]
@@ -108,6 +113,57 @@ class LinkedTree:
         self.state = result.state
         assert self.twin.learn_window(chunks) == list(result.valid)
         return result.valid
+
+    def attempt(self) -> list[bool]:
+        """Try the leaves that are due, in both."""
+        shape = AttemptShape(self.model, self.state.growth)
+        sessions = self.pair("split", shape.plan)
+        self.state = self.link(
+            split_master(sessions[0], self.small.master, shape, self.state),
+            split_secondary(sessions[1], self.small.secondary, shape),
+            sessions,
+        )
+        return [decision.splits for decision in self.twin.attempt()]
+
+    def refresh_labels(self) -> None:
+        """Find every leaf's majority class, in both."""
+        shape = LabelShape(self.model, self.state.growth)
+        sessions = self.pair("labels", shape.plan)
+        self.state = self.link(
+            labels_master(sessions[0], self.small.master, shape, self.state),
+            labels_secondary(sessions[1], self.small.secondary, shape),
+            sessions,
+        )
+        self.twin.refresh_labels()
+
+    def ask(self, rows: Bits) -> list[int]:
+        """Ask the encrypted tree as a client does."""
+        tenant = self.small.tenant
+        query = make_query(tenant, "c", "m", rows, seeded_coins("query"))
+        ciphertexts = tuple(decode_ciphertexts(tenant.parameters, query.ciphertexts))
+        shape = TreeQueryShape(self.model, self.state.growth, len(rows))
+        sessions = self.pair("query", shape.plan)
+        key = self.small.client_key.public
+        t2s = tuple(ciphertext.t2 for ciphertext in ciphertexts)
+        sealed = self.link(
+            query_master(sessions[0], self.small.master, shape, ciphertexts, self.state, key),
+            query_secondary(sessions[1], self.small.secondary, shape, t2s, key),
+            sessions,
+        )
+        encoded = encode_ciphertexts(tenant.parameters, sealed)
+        answer = Answer(query.query_id, len(rows), 1, "", encoded)
+        return list(read_answer(tenant, self.small.client_key, query, answer))
+
+    def stream(self, chunks: Sequence[Chunk]) -> int:
+        """Train on a stream by the public schedule, comparing everything; how many leaves split."""
+        waiting, splits = list(chunks), 0
+        while taken := self.state.growth.window([len(bits) for bits, _ in waiting]):
+            self.learn(waiting[:taken])
+            waiting = waiting[taken:]
+            if self.state.growth.attempt_is_due:
+                splits += sum(self.attempt())
+            self.assert_agreement()
+        return splits
 
     def opened(
         self, layout: SlotLayout, ciphertexts: Sequence[Ciphertext], bits: int

@@ -8,7 +8,7 @@ them alike (docs/protocols.md §7). Nothing here depends on a count.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -240,7 +240,7 @@ class Growth:
         return replace(self, nodes=tuple(nodes), tried_at=self.records, last_tried=due[-1] if due else -1)
 
     @property
-    def fields(self) -> tuple[int | str | tuple[object, ...], ...]:
+    def fields(self) -> tuple[Any, ...]:
         """Everything public in order, for digests of plans."""
         nodes = tuple((node.depth, node.since, node.windows, node.left, node.right) for node in self.nodes)
         return (self.settings.fields, nodes, self.records, self.tried_at, self.last_tried)

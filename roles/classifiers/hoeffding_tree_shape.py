@@ -174,8 +174,13 @@ class NodeSums:
     nodes: int
 
     @cached_property
+    def layout(self) -> SlotLayout:
+        """Of all nodes' class counts."""
+        return self.model.totals_layout(self.nodes)
+
+    @cached_property
     def segment(self) -> Segment:
-        """All nodes' class counts."""
+        """The same with whole ciphertexts, for seals."""
         return Segment(self.model.totals_layout(self.nodes), 0, self.nodes * self.model.classes)
 
     def spread(self, leaves: Sequence[int], counts: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
