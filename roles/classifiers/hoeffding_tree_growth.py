@@ -43,7 +43,7 @@ class TreeSettings:
     max_depth: int = 20
     attempt_records: int = 200
     confidence_16: int = 258
-    tie_records: int = 3224
+    tie_records: int = 3225
     criterion: str = "gini"
     chunks_per_seal: int = 8
     leaves_per_attempt: int = 16
@@ -246,12 +246,12 @@ class Growth:
         return (self.settings.fields, nodes, self.records, self.tried_at, self.last_tried)
 
 
-def test_count(attributes: AttributeSizes) -> int:
+def count_tests(attributes: AttributeSizes) -> int:
     """Return F_tests: one test per listed value, and one per edge between bins."""
     return sum(size - ordered for size, ordered in attributes)
 
 
-def test_bits(onehot: npt.NDArray[np.uint8], attributes: AttributeSizes) -> npt.NDArray[np.uint8]:
+def bits_of_tests(onehot: npt.NDArray[np.uint8], attributes: AttributeSizes) -> npt.NDArray[np.uint8]:
     """Derive the tests from one-hot bits, or from shares of them: [a ≤ e_j] is a prefix XOR of bins.
 
     Args:
@@ -268,7 +268,7 @@ def test_bits(onehot: npt.NDArray[np.uint8], attributes: AttributeSizes) -> npt.
     return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
-def test_words(onehot: npt.NDArray[np.uint32], attributes: AttributeSizes) -> npt.NDArray[np.uint32]:
+def words_of_tests(onehot: npt.NDArray[np.uint32], attributes: AttributeSizes) -> npt.NDArray[np.uint32]:
     """Derive word shares of the tests from word shares of one-hot bits: prefix sums of bins.
 
     Sums and XORs agree on records whose bins are one-hot; no other record counts.

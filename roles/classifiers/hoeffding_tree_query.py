@@ -31,7 +31,7 @@ from roles.building_blocks.opening import (
 from roles.building_blocks.seal import seal_master, seal_secondary
 from roles.building_blocks.transfers import choose, chosen_rows, transfer_sections
 from roles.building_blocks.vectors import decode_t2s, encode_t2s
-from roles.classifiers.hoeffding_tree_growth import Growth, test_bits
+from roles.classifiers.hoeffding_tree_growth import Growth, bits_of_tests
 from roles.classifiers.hoeffding_tree_shape import TreeModel, TreeState
 from roles.plan import Plan, Section, Sections, Step
 from roles.session import MasterProgram, SecondaryProgram, Session, array_bytes
@@ -230,7 +230,7 @@ def query_master(
     # 2: test.
     outcomes: Bits | None = None
     if shape.inner:
-        tested = test_bits(parts.rows, model.attributes)
+        tested = bits_of_tests(parts.rows, model.attributes)
         peer_rows = chosen_rows(secrets, transfer, shape.node_bits).take(shape.node_bits)
         own_salt = session.salt("columns", array_bytes(tested))
         own_hash = session.request_hash("columns", own_salt)
@@ -288,7 +288,7 @@ def query_secondary(
     # 2: test.
     outcomes: Bits | None = None
     if shape.inner:
-        tested = test_bits(parts.rows, model.attributes)
+        tested = bits_of_tests(parts.rows, model.attributes)
         chosen = choose(session, secrets, "tests", parts.tests.reshape(-1), corrections)
         peer_salt, columns, *transfer = yield (*reply, *chosen.sections)
         peer_hash = session.request_hash("columns", peer_salt)

@@ -18,7 +18,7 @@ from crypto.errors import LayoutError
 from crypto.packing import SlotLayout
 from roles.building_blocks.vectors import ZERO, Segment
 from roles.building_blocks.word_opening import DOUBLED_BITS
-from roles.classifiers.hoeffding_tree_growth import AttributeSizes, Growth, TreeSettings, test_count
+from roles.classifiers.hoeffding_tree_growth import AttributeSizes, Growth, TreeSettings, count_tests
 from roles.tenant import BIT_STRIDE_BITS, Tenant
 from schemas.data_schema import NumericAttribute
 
@@ -61,7 +61,7 @@ class TreeModel:
     @cached_property
     def tests(self) -> int:
         """F: tests that a node may ask."""
-        return test_count(self.attributes)
+        return count_tests(self.attributes)
 
     @property
     def classes(self) -> int:

@@ -41,7 +41,7 @@ from roles.building_blocks.opening import (
 from roles.building_blocks.seal import seal_master, seal_secondary
 from roles.building_blocks.transfers import choose, chosen_rows
 from roles.building_blocks.vectors import ZERO, decode_t2s, encode_t2s, multiply_in
-from roles.classifiers.hoeffding_tree_growth import test_bits, test_words
+from roles.classifiers.hoeffding_tree_growth import bits_of_tests, words_of_tests
 from roles.classifiers.hoeffding_tree_shape import TreeModel, TreeState
 from roles.classifiers.hoeffding_tree_window import Block, WindowShape
 from roles.plan import Sections
@@ -126,7 +126,7 @@ def _half(
 def _split_records(model: TreeModel, bits: Bits) -> _Records:
     rows = bits.reshape(-1, model.record_bits)
     onehot = np.ascontiguousarray(rows[:, : model.onehot])
-    return _Records(bits, rows[:, model.onehot :], test_bits(onehot, model.attributes))
+    return _Records(bits, rows[:, model.onehot :], bits_of_tests(onehot, model.attributes))
 
 
 def _columns(shape: WindowShape, words: Words, constant: int) -> Words:
@@ -134,7 +134,7 @@ def _columns(shape: WindowShape, words: Words, constant: int) -> Words:
     ones = np.full((len(words), 1), constant, dtype=np.uint32)
     if not shape.is_growing:
         return ones
-    tests = test_words(words[:, : shape.model.onehot], shape.model.attributes)
+    tests = words_of_tests(words[:, : shape.model.onehot], shape.model.attributes)
     return np.concatenate([tests, ones], axis=1)
 
 

@@ -1,5 +1,7 @@
 """The encrypted tree against its twin over whole streams: shape, tests, counts, answers."""
 
+from typing import Any
+
 from tenants import small_tenant
 from trees import LinkedTree, random_chunk
 
@@ -10,7 +12,7 @@ SMALL = small_tenant()
 QUICK = {"max_leaves": 6, "attempt_records": 20, "confidence_16": 16, "tie_records": 60}
 
 
-def tree(**settings: int) -> LinkedTree:
+def tree(**settings: Any) -> LinkedTree:
     return LinkedTree.of(SMALL, TreeModel(SMALL.tenant, "m", TreeSettings(**settings)))
 
 

@@ -1,5 +1,7 @@
 """Windows of chunks: every count of the encrypted tree is the twin's."""
 
+from typing import Any
+
 import numpy as np
 from tenants import small_tenant
 from trees import LinkedTree, random_chunk
@@ -10,7 +12,7 @@ from roles.classifiers.hoeffding_tree_shape import TreeModel
 SMALL = small_tenant()
 
 
-def tree(**settings: int) -> LinkedTree:
+def tree(**settings: Any) -> LinkedTree:
     return LinkedTree.of(SMALL, TreeModel(SMALL.tenant, "m", TreeSettings(**settings)))
 
 
