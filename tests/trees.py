@@ -11,10 +11,11 @@ from tenants import SmallTenant
 from crypto.dtpkc import Ciphertext, decode_ciphertexts, encode_ciphertexts
 from crypto.packing import SlotLayout
 from crypto.service_key import finish_open, half_open
+from roles.classifiers.hoeffding_tree_attempt import AttemptShape
 from roles.classifiers.hoeffding_tree_labels import LabelShape, labels_master, labels_secondary
 from roles.classifiers.hoeffding_tree_query import TreeQueryShape, query_master, query_secondary
 from roles.classifiers.hoeffding_tree_shape import TreeModel, TreeState
-from roles.classifiers.hoeffding_tree_split import AttemptShape, split_master, split_secondary
+from roles.classifiers.hoeffding_tree_split import split_master, split_secondary
 from roles.classifiers.hoeffding_tree_training import train_master, train_secondary
 from roles.classifiers.hoeffding_tree_twin import HoeffdingTreeTwin
 from roles.classifiers.hoeffding_tree_window import WindowShape

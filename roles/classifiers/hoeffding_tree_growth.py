@@ -46,7 +46,7 @@ class TreeSettings:
     tie_records: int = 3225
     criterion: str = "gini"
     chunks_per_seal: int = 8
-    leaves_per_attempt: int = 16
+    leaves_per_attempt: int = 8
 
     def __post_init__(self) -> None:
         if self.max_leaves < 1 or self.max_depth < 0 or self.leaves_per_attempt < 1:
@@ -177,14 +177,16 @@ class Growth:
     def window(self, chunk_records: Sequence[int]) -> int:
         """Return how many of the waiting chunks the next window takes; 0 if it must wait for more.
 
-        A window ends when an attempt falls due, or after K chunks. A chunk of more records than
-        statistics may hold is never taken.
+        A window ends when an attempt falls due, after K chunks, or before it would hold more
+        records than statistics can count.
         """
-        reached = self.records - self.tried_at
-        threshold = len(self.due) * self.settings.attempt_records
-        for taken, records in enumerate(chunk_records[: self.settings.chunks_per_seal], start=1):
-            reached += records
-            if (threshold and reached >= threshold) or taken == self.settings.chunks_per_seal:
+        reached, threshold = self.records - self.tried_at, len(self.due) * self.settings.attempt_records
+        held = 0
+        for taken, records in enumerate(chunk_records, start=1):
+            held += records
+            if held > MAX_STATISTICS:
+                return max(1, taken - 1)
+            if (threshold and reached + held >= threshold) or taken == self.settings.chunks_per_seal:
                 return taken
         return 0
 

@@ -157,7 +157,7 @@ class TreeQueryShape:
         rows, tests, labels = np.split(bits, [self.layout.values, self.layout.values + self.node_bits])
         return OpenedBits(
             rows.reshape(self.rows, -1),
-            tests.reshape(self.inner, -1),
+            tests.reshape(self.inner, self.model.tests),
             labels.reshape(-1, self.model.label_bits),
         )
 

@@ -18,7 +18,14 @@ from crypto.errors import LayoutError
 from crypto.packing import SlotLayout
 from roles.building_blocks.vectors import ZERO, Segment
 from roles.building_blocks.word_opening import DOUBLED_BITS
-from roles.classifiers.hoeffding_tree_growth import AttributeSizes, Growth, TreeSettings, count_tests
+from roles.classifiers.hoeffding_tree_growth import (
+    MAX_RECORDS,
+    MAX_STATISTICS,
+    AttributeSizes,
+    Growth,
+    TreeSettings,
+    count_tests,
+)
 from roles.tenant import BIT_STRIDE_BITS, Tenant
 from schemas.data_schema import NumericAttribute
 
@@ -195,11 +202,11 @@ class NodeSums:
         return np.ascontiguousarray(per_node[list(leaves)].reshape(len(leaves) * self.model.classes, -1))
 
 
-def check_records(model: TreeModel, growth: Growth, records: int, limit: int) -> None:
-    """Refuse a window that would take the tree past its number of records.
+def check_records(model: TreeModel, growth: Growth, records: int) -> None:
+    """Refuse a window whose counts could pass their width.
 
     Raises:
-        LayoutError: Class counts could pass their width.
+        LayoutError: It has no records, or too many, or the tree has.
     """
-    if growth.records + records > limit:
-        raise LayoutError(f"model '{model.model_id}' cannot hold that many records")
+    if not 0 < records <= MAX_STATISTICS or growth.records + records > MAX_RECORDS:
+        raise LayoutError(f"model '{model.model_id}' cannot count that many records")

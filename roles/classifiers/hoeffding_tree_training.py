@@ -11,16 +11,14 @@ Four round trips per chunk, and one more for every further block of records (doc
 Each unit's half is one generator per round trip, strung together at the end of the file.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from crypto.circuits.words import word_bits
 from crypto.dtpkc import Ciphertext, decode_ciphertexts, encode_ciphertexts
 from crypto.ot_extension import ReceivedRows, SentRows
 from roles.building_blocks.bit_matrices import own_product, receive_columns, send_columns
@@ -41,139 +39,33 @@ from roles.building_blocks.opening import (
 from roles.building_blocks.seal import seal_master, seal_secondary
 from roles.building_blocks.transfers import choose, chosen_rows
 from roles.building_blocks.vectors import ZERO, decode_t2s, encode_t2s, multiply_in
-from roles.classifiers.hoeffding_tree_growth import bits_of_tests, words_of_tests
-from roles.classifiers.hoeffding_tree_shape import TreeModel, TreeState
-from roles.classifiers.hoeffding_tree_window import Block, WindowShape
+from roles.classifiers.hoeffding_tree_halves import (
+    RecordShares,
+    TestShares,
+    Trip,
+    WindowHalf,
+    counted_columns,
+    indicators_of,
+    received_block,
+    route_inputs,
+    sent_block,
+    split_records,
+    window_half,
+)
+from roles.classifiers.hoeffding_tree_shape import TreeState
+from roles.classifiers.hoeffding_tree_window import WindowShape
 from roles.plan import Sections
 from roles.session import MasterProgram, SecondaryProgram, Session, array_bytes
 from roles.unit_secrets import UnitSecrets
 
 Bits = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint32]
-Result = TypeVar("Result")
-Trip = Generator[Sections, Sections, Result]
-"""A part of a program: some round trips and what they leave at this unit."""
-
-
-@dataclass(slots=True)
-class _Half:
-    """One unit's running state in a window.
-
-    Attributes:
-        tests: Shape (I, F): its shares of the nodes' tests, opened with the first chunk.
-        choosing: Rows of these as its choices; they serve every chunk, each under its own salt.
-        sending: Rows of the peer's.
-        counts: Shape (L·C, J): its shares of the window's counts.
-        valid: Valid records of the chunks so far (MU).
-    """
-
-    session: Session
-    secrets: UnitSecrets
-    shape: WindowShape
-    pool: ThreadPoolExecutor | None
-    tests: Bits = field(repr=False)
-    counts: Words = field(repr=False)
-    choosing: ReceivedRows | None = field(default=None, repr=False)
-    sending: SentRows | None = field(default=None, repr=False)
-    valid: list[int] = field(default_factory=list)
-
-    @property
-    def seen(self) -> np.uint32:
-        """This unit's share of the number of valid records so far."""
-        return np.uint32(self.counts[:, -1].sum(dtype=np.uint32))
-
-    def opens_tests(self, chunk: int) -> bool:
-        """Whether the nodes' tests are opened with this chunk."""
-        return chunk == 0 and self.shape.inner > 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Records:
-    """One unit's shares of a chunk's records.
-
-    Attributes:
-        bits: All bits, record after record.
-        labels: Shape (n, C).
-        tests: Shape (n, F).
-    """
-
-    bits: Bits = field(repr=False)
-    labels: Bits = field(repr=False)
-    tests: Bits = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tested:
-    """One unit's shares of what step 2 finds.
-
-    Attributes:
-        outcomes: Shape (I, n); None for a tree without inner nodes.
-        words: Shape (n, record bits).
-    """
-
-    outcomes: Bits | None = field(repr=False)
-    words: Words = field(repr=False)
-
-
-def _half(
-    session: Session, secrets: UnitSecrets, shape: WindowShape, pool: ThreadPoolExecutor | None
-) -> _Half:
-    tests = np.zeros((0, shape.model.tests), dtype=np.uint8)
-    counts = np.zeros((shape.kinds, shape.columns), dtype=np.uint32)
-    return _Half(session, secrets, shape, pool, tests, counts)
-
-
-def _split_records(model: TreeModel, bits: Bits) -> _Records:
-    rows = bits.reshape(-1, model.record_bits)
-    onehot = np.ascontiguousarray(rows[:, : model.onehot])
-    return _Records(bits, rows[:, model.onehot :], bits_of_tests(onehot, model.attributes))
-
-
-def _columns(shape: WindowShape, words: Words, constant: int) -> Words:
-    """Return one unit's word shares of the test columns and of the constant 1, (n, J)."""
-    ones = np.full((len(words), 1), constant, dtype=np.uint32)
-    if not shape.is_growing:
-        return ones
-    tests = words_of_tests(words[:, : shape.model.onehot], shape.model.attributes)
-    return np.concatenate([tests, ones], axis=1)
-
-
-def _inputs(shape: WindowShape, records: _Records, tested: _Tested, *, is_master: bool) -> Mapping[str, Bits]:
-    """Return one unit's shares of the circuit's inputs.
-
-    The check bits, (K, n), XOR to 0 iff every one-hot group of columns sums to 1. The columns are
-    bits, so that a sum of 1 is one set column, and s_M + s_S = 1 mod 2^k is the equality
-    s_M = 1 − s_S of what the units hold.
-    """
-    groups = shape.model.group_sizes
-    starts = np.cumsum([0, *groups])[:-1]
-    sums = np.add.reduceat(tested.words, starts, axis=1, dtype=np.uint32)
-    compared = sums if is_master else np.uint32(1) - sums
-    checks = [word_bits(compared[:, k], size.bit_length()) for k, size in enumerate(groups)]
-    inputs = {"labels": np.ascontiguousarray(records.labels.T), "checks": np.concatenate(checks)}
-    return inputs if tested.outcomes is None else inputs | {"outcomes": tested.outcomes}
-
-
-def _indicators(counted: Bits) -> Bits:
-    """Return a circuit's (L, C, n) as (n, L·C)."""
-    return np.ascontiguousarray(counted.reshape(-1, counted.shape[-1]).T)
-
-
-def _received(rows: ReceivedRows, block: Block, kinds: int) -> ReceivedRows:
-    part = slice(block.start * kinds, block.end * kinds)
-    return ReceivedRows(rows.rows[part], rows.choices[part])
-
-
-def _sent(rows: SentRows, block: Block, kinds: int) -> SentRows:
-    return SentRows(rows.rows[block.start * kinds : block.end * kinds], rows.delta)
-
-
 # --- 1: open
 
 
 def _open_master(
-    half: _Half, chunk: int, ciphertexts: Sequence[Ciphertext], tests: Sequence[Ciphertext]
-) -> Trip[_Records]:
+    half: WindowHalf, chunk: int, ciphertexts: Sequence[Ciphertext], tests: Sequence[Ciphertext]
+) -> Trip[RecordShares]:
     session, secrets, shape = half.session, half.secrets, half.shape
     parameters = session.tenant.parameters
     layout = shape.model.records_layout(shape.sizes[chunk])
@@ -193,10 +85,10 @@ def _open_master(
     if half.opens_tests(chunk):
         half.tests = bits[layout.values :].reshape(shape.inner, -1)
         half.sending = chosen_rows(secrets, transfer, shape.node_bits).take(shape.node_bits)
-    return _split_records(shape.model, bits[: layout.values])
+    return split_records(shape.model, bits[: layout.values])
 
 
-def _open_secondary(half: _Half, chunk: int, reply: Sections) -> Trip[tuple[_Records, Sections]]:
+def _open_secondary(half: WindowHalf, chunk: int, reply: Sections) -> Trip[tuple[RecordShares, Sections]]:
     session, secrets, shape = half.session, half.secrets, half.shape
     parameters = session.tenant.parameters
     layout = shape.model.records_layout(shape.sizes[chunk])
@@ -216,13 +108,13 @@ def _open_secondary(half: _Half, chunk: int, reply: Sections) -> Trip[tuple[_Rec
         chosen = choose(session, secrets, "tests", half.tests.reshape(-1), corrections)
         half.choosing = chosen.rows.take(shape.node_bits)
         reply += chosen.sections
-    return _split_records(shape.model, bits[: layout.values]), reply
+    return split_records(shape.model, bits[: layout.values]), reply
 
 
 # --- 2: test
 
 
-def _test_master(half: _Half, chunk: int, records: _Records) -> Trip[_Tested]:
+def _test_master(half: WindowHalf, chunk: int, records: RecordShares) -> Trip[TestShares]:
     session, secrets, shape = half.session, half.secrets, half.shape
     outcomes: Bits | None = None
     sections: Sections = ()
@@ -244,12 +136,12 @@ def _test_master(half: _Half, chunk: int, records: _Records) -> Trip[_Tested]:
         outcomes = outcomes ^ receive_columns(half.choosing, strings[0], shape.inner, size, peer_hash)
     rows = chosen.rows.take(len(records.bits))
     words = words_of_shared_bits_receiver(rows, corrections, session.reply_hash("words", salt))
-    return _Tested(outcomes, words.reshape(shape.sizes[chunk], -1))
+    return TestShares(outcomes, words.reshape(shape.sizes[chunk], -1))
 
 
 def _test_secondary(
-    half: _Half, chunk: int, records: _Records, reply: Sections
-) -> Trip[tuple[_Tested, Sections]]:
+    half: WindowHalf, chunk: int, records: RecordShares, reply: Sections
+) -> Trip[tuple[TestShares, Sections]]:
     session, secrets, shape = half.session, half.secrets, half.shape
     size = shape.sizes[chunk]
     transfer = list((yield reply))
@@ -271,34 +163,36 @@ def _test_secondary(
         added, columns = send_columns(half.sending, records.tests, shape.inner, own_hash)
         outcomes = outcomes ^ added
         reply += (columns,)
-    return _Tested(outcomes, words.reshape(size, -1)), reply
+    return TestShares(outcomes, words.reshape(size, -1)), reply
 
 
 # --- 3: route
 
 
-def _route_master(half: _Half, chunk: int, records: _Records, tested: _Tested) -> Trip[tuple[Bits, SentRows]]:
+def _route_master(
+    half: WindowHalf, chunk: int, records: RecordShares, tested: TestShares
+) -> Trip[tuple[Bits, SentRows]]:
     session, secrets, shape = half.session, half.secrets, half.shape
     size = shape.sizes[chunk]
-    choices = shape.circuit.choices(size, _inputs(shape, records, tested, is_master=True))
+    choices = shape.circuit.choices(size, route_inputs(shape, records, tested, is_master=True))
     chosen = choose(session, secrets, "inputs", choices)
     *garbled, peer_nonce, peer_message = yield chosen.sections
     (counted,) = evaluate_to_shares(session, shape.circuit, size, chosen.rows, garbled)
-    indicators = _indicators(counted)
+    indicators = indicators_of(counted)
     rows = chosen_rows(secrets, (peer_nonce, peer_message), indicators.size).take(indicators.size)
     return indicators, rows
 
 
 def _route_secondary(
-    half: _Half, chunk: int, records: _Records, tested: _Tested, reply: Sections
+    half: WindowHalf, chunk: int, records: RecordShares, tested: TestShares, reply: Sections
 ) -> Trip[tuple[Bits, ReceivedRows, Sections]]:
     session, secrets, shape = half.session, half.secrets, half.shape
     size, circuit = shape.sizes[chunk], shape.circuit
     transfer = yield reply
     rows = chosen_rows(secrets, transfer, circuit.choice_count(size))
-    inputs = _inputs(shape, records, tested, is_master=False)
+    inputs = route_inputs(shape, records, tested, is_master=False)
     garbled = garble_to_shares(session, circuit, size, rows, inputs, secrets.sender.delta)
-    indicators = _indicators(garbled.shares[0])
+    indicators = indicators_of(garbled.shares[0])
     chosen = choose(session, secrets, "indicators", indicators.reshape(-1))
     return indicators, chosen.rows.take(indicators.size), (*garbled.sections, *chosen.sections)
 
@@ -307,7 +201,7 @@ def _route_secondary(
 
 
 def _count_master(
-    half: _Half, chunk: int, indicators: Bits, columns: Words, peer_rows: SentRows
+    half: WindowHalf, chunk: int, indicators: Bits, columns: Words, peer_rows: SentRows
 ) -> Trip[bytes]:
     session, shape = half.session, half.shape
     before, own_rows = half.seen, None
@@ -316,7 +210,7 @@ def _count_master(
         part = slice(block.start, block.end)
         own_salt = session.salt("counts", array_bytes(indicators[part], columns[part]))
         own_hash = session.request_hash("counts", own_salt)
-        sent = _sent(peer_rows, block, shape.kinds)
+        sent = sent_block(peer_rows, block, shape.kinds)
         added, payload = send_counts(sent, indicators[part], columns[part], own_hash)
         half.counts += added
         sections: Sections = (own_salt, payload)
@@ -326,7 +220,7 @@ def _count_master(
             sections += chosen.sections
         salt, corrections, *rest = yield sections
         peer_hash = session.reply_hash("counts", salt)
-        received = _received(own_rows, block, shape.kinds)
+        received = received_block(own_rows, block, shape.kinds)
         half.counts += receive_counts(received, corrections, block.records, shape.columns, peer_hash)
     peer_valid = np.frombuffer(rest[0], dtype="<u4")
     half.valid.append(int((peer_valid + half.seen - before)[0]))
@@ -334,7 +228,7 @@ def _count_master(
 
 
 def _count_secondary(
-    half: _Half, chunk: int, indicators: Bits, columns: Words, own_rows: ReceivedRows, reply: Sections
+    half: WindowHalf, chunk: int, indicators: Bits, columns: Words, own_rows: ReceivedRows, reply: Sections
 ) -> Trip[Sections]:
     session, shape = half.session, half.shape
     before, peer_rows = half.seen, None
@@ -344,11 +238,11 @@ def _count_secondary(
             peer_rows = chosen_rows(half.secrets, transfer, indicators.size).take(indicators.size)
         part = slice(block.start, block.end)
         peer_hash = session.request_hash("counts", peer_salt)
-        received = _received(own_rows, block, shape.kinds)
+        received = received_block(own_rows, block, shape.kinds)
         half.counts += receive_counts(received, payload, block.records, shape.columns, peer_hash)
         salt = session.salt("counts", array_bytes(indicators[part], columns[part]))
         own_hash = session.reply_hash("counts", salt)
-        sent = _sent(peer_rows, block, shape.kinds)
+        sent = sent_block(peer_rows, block, shape.kinds)
         added, payload = send_counts(sent, indicators[part], columns[part], own_hash)
         half.counts += added
         reply = (salt, payload)
@@ -399,13 +293,15 @@ def train_master(
         window with a bit of payload per record; about K + I·C gates; 2·L·C transfers with F + 1
         words. Per window one seal of L·(F + 1)·C words.
     """
-    half = _half(session, secrets, shape, pool)
+    half = window_half(session, secrets, shape, pool)
     sealed = b""
     for chunk, ciphertexts in enumerate(chunks):
         records = yield from _open_master(half, chunk, ciphertexts, state.tests)
         tested = yield from _test_master(half, chunk, records)
         indicators, rows = yield from _route_master(half, chunk, records, tested)
-        sealed = yield from _count_master(half, chunk, indicators, _columns(shape, tested.words, 1), rows)
+        sealed = yield from _count_master(
+            half, chunk, indicators, counted_columns(shape, tested.words, 1), rows
+        )
     return WindowResult(_add_seal(half, state, sealed), tuple(half.valid))
 
 
@@ -417,13 +313,13 @@ def train_secondary(
     Security:
         SU sees the masked plaintexts, which are 2^-80-close to uniform, and shares.
     """
-    half = _half(session, secrets, shape, pool)
+    half = window_half(session, secrets, shape, pool)
     reply: Sections = ()
     for chunk in range(len(shape.sizes)):
         records, reply = yield from _open_secondary(half, chunk, reply)
         tested, reply = yield from _test_secondary(half, chunk, records, reply)
         indicators, rows, reply = yield from _route_secondary(half, chunk, records, tested, reply)
-        columns = _columns(shape, tested.words, 0)
+        columns = counted_columns(shape, tested.words, 0)
         reply = yield from _count_secondary(half, chunk, indicators, columns, rows, reply)
     coins = session.coins("seal", b"", array_bytes(half.counts))
     sealed = []
@@ -432,7 +328,7 @@ def train_secondary(
     yield (*reply, encode_ciphertexts(session.tenant.parameters, sealed))
 
 
-def _add_seal(half: _Half, state: TreeState, sealed: bytes) -> TreeState:
+def _add_seal(half: WindowHalf, state: TreeState, sealed: bytes) -> TreeState:
     """Add MU's shares to SU's seal, re-randomise, and add the window to the tree."""
     session, shape = half.session, half.shape
     parameters = session.tenant.parameters

@@ -19,7 +19,7 @@ from roles.building_blocks.bit_matrices import string_bytes
 from roles.building_blocks.counting_products import WORD_BYTES
 from roles.building_blocks.garble_shares import shared_sections
 from roles.building_blocks.transfers import ROW_BYTES, transfer_sections
-from roles.classifiers.hoeffding_tree_growth import MAX_RECORDS, Growth
+from roles.classifiers.hoeffding_tree_growth import Growth
 from roles.classifiers.hoeffding_tree_shape import MAX_WINDOWS, NodeSums, TreeModel, check_records
 from roles.plan import Plan, Section, Step
 
@@ -57,7 +57,7 @@ class WindowShape:
     sizes: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        check_records(self.model, self.growth, self.records, MAX_RECORDS)
+        check_records(self.model, self.growth, self.records)
 
     @property
     def records(self) -> int:
