@@ -11,7 +11,7 @@ import numpy as np
 from crypto.circuits.arithmetic import add, multiply, subtract
 from crypto.circuits.circuit import Circuit, Input, Owner
 from crypto.circuits.division import at_least_one, divide
-from crypto.circuits.engine import Engine, Wires
+from crypto.circuits.engine import Bits, Engine, Wires
 from crypto.circuits.selection import less_than, mux
 from crypto.errors import LocalProtocolError
 
@@ -131,6 +131,35 @@ class GiniSplit(Circuit):
         # 16A ≤ 16·n², so that the quotient has b + 4 bits and the divisor exceeds its top part.
         sides = divide(engine, dividend, at_least_one(engine, sizes), self.count_bits + MERIT_BITS)
         merits = add(engine, sides[:, 0], sides[:, 1])
+        # (Δq / 16n)² > ln(1/δ) / 2n_tot
+        bound = HoeffdingBound(8 * self.confidence_16, self.tie_records)
+        return bound.decide(engine, merits, seen, total)
+
+
+@dataclass(frozen=True, slots=True)
+class HoeffdingBound:
+    """When a leaf splits: gap²·n_tot > factor·n², or n_tot > tie_records.
+
+    Attributes:
+        factor: ln(1/δ)/2, times the squares of the merits' range and of their scale; public.
+        tie_records: Beyond so many records the bound is below the tie threshold.
+    """
+
+    factor: int
+    tie_records: int
+
+    def decide(self, engine: Engine, merits: Wires, seen: Wires, total: Wires) -> tuple[Wires, Wires]:
+        """Return whether the leaf splits, (1, batch), and the one-hot of the best test, (F, batch).
+
+        Args:
+            engine: The engine.
+            merits: Shape (w, F + 1, batch), unsigned; candidate 0 is the null split.
+            seen: Shape (b, batch): n.
+            total: Shape (t, batch): n_tot.
+
+        Cost:
+            (3w + 1)·(F + 1) gates for the two best, about 3w² + w·t + b² for the bound.
+        """
         chosen, best, second = best_two(engine, merits)
         gap = subtract(engine, best, second)
         is_certain = self._is_certain(engine, gap, seen, total)
@@ -139,22 +168,20 @@ class GiniSplit(Circuit):
         return splits[np.newaxis], chosen[1:]
 
     def _is_certain(self, engine: Engine, gap: Wires, seen: Wires, total: Wires) -> Wires:
-        """Return whether gap²·n_tot > 8·(16·ln(1/δ))·n²."""
         left = multiply(engine, multiply(engine, gap, gap), total)
-        factor = 8 * self.confidence_16
-        constant = engine.constant(
-            np.array([[factor >> k & 1] for k in range(factor.bit_length())], dtype=np.uint8)
-        )
+        constant = engine.constant(_public_bits(self.factor, self.factor.bit_length()))
         right = multiply(engine, constant, multiply(engine, seen, seen))
         width = max(len(left), len(right))
         return less_than(engine, _widened(engine, right, width), _widened(engine, left, width))
 
     def _is_tie(self, engine: Engine, total: Wires) -> Wires:
-        """Return whether n_tot passes the public number of records."""
-        if self.tie_records.bit_length() > self.total_bits:
+        if self.tie_records.bit_length() > len(total):
             return np.asarray(engine.zeros_like(total[:1])[0])
-        bits = np.array([[self.tie_records >> k & 1] for k in range(self.total_bits)], dtype=np.uint8)
-        return less_than(engine, engine.constant(bits), total)
+        return less_than(engine, engine.constant(_public_bits(self.tie_records, len(total))), total)
+
+
+def _public_bits(value: int, width: int) -> Bits:
+    return np.array([[value >> k & 1] for k in range(width)], dtype=np.uint8)
 
 
 def _either(engine: Engine, x: Wires, y: Wires) -> Wires:

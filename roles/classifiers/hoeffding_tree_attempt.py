@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crypto.block_hash import SALT_BYTES
+from crypto.circuits.tree_entropy import EntropySplit, entropy_range_32
 from crypto.circuits.tree_split import GiniSplit
 from crypto.circuits.words import word_bits
 from crypto.errors import LocalProtocolError
@@ -82,19 +83,22 @@ class AttemptShape:
         """Sizes of the squares."""
         return SquareShape(len(self.due), self.model.tests, self.model.classes)
 
+    @property
+    def by_entropy(self) -> bool:
+        """Whether the criterion is information gain, which takes no squares."""
+        return self.model.settings.criterion == "entropy"
+
     @cached_property
-    def circuit(self) -> GiniSplit:
+    def circuit(self) -> GiniSplit | EntropySplit:
         """The decision; the batch is the leaves."""
-        settings = self.model.settings
-        if settings.criterion != "gini":
-            raise LocalProtocolError(f"the criterion '{settings.criterion}' is not known to this version")
-        return GiniSplit(
-            self.model.tests,
-            self.growth.count_bits(self.due),
-            self.growth.total_bits,
-            settings.confidence_16,
-            settings.tie_records,
-        )
+        settings, tests = self.model.settings, self.model.tests
+        count_bits, total_bits = self.growth.count_bits(self.due), self.growth.total_bits
+        confidence, tie = settings.confidence_16, settings.tie_records
+        if not self.by_entropy:
+            return GiniSplit(tests, count_bits, total_bits, confidence, tie)
+        classes = self.model.classes
+        squared_range = entropy_range_32(classes)
+        return EntropySplit(tests, classes, count_bits, total_bits, confidence, squared_range, tie)
 
     @cached_property
     def new_tests(self) -> Segment:
@@ -117,6 +121,8 @@ class AttemptShape:
         totals = parameters.component_bytes * self.sums.segment.ciphertexts
         salt = Section("salt", SALT_BYTES)
         by_test, by_class = self.squares.correction_bytes
+        sums = (salt, Section("squares by test", by_test), Section("squares by class", by_class))
+        squares = () if self.by_entropy else sums
         splits = Section("splits", -(-due // 8))
         chosen = Section("counts", self.choices * classes * WORD_BYTES)
         steps = (
@@ -133,16 +139,14 @@ class AttemptShape:
                 (
                     salt,
                     Section("carries", self.words * CORRECTION_BYTES),
-                    *transfer_sections(self.squares.choices, "counts_su"),
+                    *(() if self.by_entropy else transfer_sections(self.squares.choices, "counts_su")),
                 ),
             ),
             Step(
                 "decide",
                 ("multiply", "garble"),
                 (
-                    salt,
-                    Section("squares by test", by_test),
-                    Section("squares by class", by_class),
+                    *squares,
                     *transfer_sections(self.circuit.choice_count(due), "inputs"),
                 ),
                 (
@@ -177,19 +181,28 @@ class AttemptShape:
         totals = words[-len(self.due) * classes :].reshape(-1, classes)
         return words[: -totals.size].reshape(len(self.due), -1, classes), totals
 
-    def inputs(self, counts: Words, totals: Words, squares: SquareSums, unit: str) -> dict[str, Bits]:
-        """Return one unit's shares as the circuit takes them, candidate 0 the null split."""
-        by_test = counts.sum(axis=2, dtype=np.uint32)
-        seen = by_test[:, -1:]
-        passed = np.concatenate([seen, by_test[:, :-1]], axis=1)
-        sizes = np.stack([passed, seen - passed], axis=1).transpose(1, 2, 0)
-        sides = np.stack(squares.sides(), axis=1).transpose(1, 2, 0)
-        total = totals.sum(axis=1, dtype=np.uint32)
-        circuit = self.circuit
-        return {
-            f"sizes_{unit}": word_bits(sizes, circuit.count_bits),
-            f"squares_{unit}": word_bits(sides, 2 * circuit.count_bits),
-            f"total_{unit}": word_bits(total, circuit.total_bits),
+    def inputs(self, counts: Words, totals: Words, squares: SquareSums | None, unit: str) -> dict[str, Bits]:
+        """Return one unit's shares as the circuit takes them, candidate 0 the null split.
+
+        Args:
+            counts: Shape (d, F + 1, C).
+            totals: Shape (d, C).
+            squares: Of these counts; None by entropy.
+            unit: ``mu`` or ``su``.
+        """
+        passed = np.concatenate([counts[:, -1:], counts[:, :-1]], axis=1)
+        sides = np.stack([passed, counts[:, -1:] - passed], axis=2)
+        sizes = sides.sum(axis=3, dtype=np.uint32)
+        width = self.circuit.count_bits
+        inputs = {f"total_{unit}": word_bits(totals.sum(axis=1, dtype=np.uint32), self.circuit.total_bits)}
+        if squares is None:
+            # The sum over classes is one more kind.
+            kinds = np.concatenate([sides, sizes[..., np.newaxis]], axis=3)
+            return inputs | {f"counts_{unit}": word_bits(kinds.transpose(3, 2, 1, 0), width)}
+        sums = np.stack(squares.sides(), axis=1).transpose(1, 2, 0)
+        return inputs | {
+            f"sizes_{unit}": word_bits(sizes.transpose(2, 1, 0), width),
+            f"squares_{unit}": word_bits(sums, 2 * width),
         }
 
     def shares(

@@ -24,6 +24,7 @@ from roles.building_blocks.garble_shares import evaluate_to_shares, garble_to_sh
 from roles.building_blocks.opening import mask_vector, open_masked
 from roles.building_blocks.seal import seal_master, seal_secondary
 from roles.building_blocks.square_sums import (
+    SquareSums,
     count_choices,
     receive_squares,
     send_squares,
@@ -37,6 +38,7 @@ from roles.building_blocks.word_opening import (
 )
 from roles.classifiers.hoeffding_tree_attempt import AttemptShape
 from roles.classifiers.hoeffding_tree_shape import TreeState
+from roles.plan import Sections
 from roles.session import MasterProgram, SecondaryProgram, Session, array_bytes
 from roles.unit_secrets import UnitSecrets
 
@@ -114,13 +116,17 @@ def split_master(
     words = share_words_master(digits, rows, corrections, session.reply_hash("carries", salt))
     counts, totals = shape.counts(words)
     # 2: squares, then the decision.
-    stock = chosen_rows(secrets, transfer, shape.squares.choices)
-    peer_rows = stock.take(shape.squares.test_rows), stock.take(shape.squares.class_rows)
-    own_salt = session.salt("squares", array_bytes(counts))
-    squares, payload = send_squares(peer_rows, counts, session.request_hash("squares", own_salt))
+    squares: SquareSums | None = None
+    payload: Sections = ()
+    if not shape.by_entropy:
+        stock = chosen_rows(secrets, transfer, shape.squares.choices)
+        peer_rows = stock.take(shape.squares.test_rows), stock.take(shape.squares.class_rows)
+        own_salt = session.salt("squares", array_bytes(counts))
+        squares, sums = send_squares(peer_rows, counts, session.request_hash("squares", own_salt))
+        payload = (own_salt, *sums)
     choices = shape.circuit.choices(due, shape.inputs(counts, totals, squares, "mu"))
     chosen = choose(session, secrets, "inputs", choices, b"".join(payload))
-    salt, tables, peer_splits, *transfer = yield (own_salt, *payload, *chosen.sections)
+    salt, tables, peer_splits, *transfer = yield (*payload, *chosen.sections)
     decided, tests = evaluate_to_shares(session, shape.circuit, due, chosen.rows, (salt, tables))
     splits = _joined_splits(decided[0], peer_splits)
     bits = np.ascontiguousarray(tests.T)
@@ -182,13 +188,16 @@ def split_secondary(
     sent = chosen_rows(secrets, transfer, shape.words).take(shape.words)
     words, corrections = share_words_secondary(digits, sent, session.reply_hash("carries", salt))
     counts, totals = shape.counts(words)
-    chosen = choose(session, secrets, "counts", count_choices(counts), corrections)
-    peer_salt, *payload = yield (salt, corrections, *chosen.sections)
     # 2: squares, then the decision.
-    by_test, by_class, *transfer = payload
-    own_rows = chosen.rows.take(shape.squares.test_rows), chosen.rows.take(shape.squares.class_rows)
-    peer_hash = session.request_hash("squares", peer_salt)
-    squares = receive_squares(own_rows, (by_test, by_class), counts, peer_hash)
+    squares: SquareSums | None = None
+    if shape.by_entropy:
+        transfer = list((yield (salt, corrections)))
+    else:
+        chosen = choose(session, secrets, "counts", count_choices(counts), corrections)
+        peer_salt, by_test, by_class, *transfer = yield (salt, corrections, *chosen.sections)
+        own_rows = chosen.rows.take(shape.squares.test_rows), chosen.rows.take(shape.squares.class_rows)
+        peer_hash = session.request_hash("squares", peer_salt)
+        squares = receive_squares(own_rows, (by_test, by_class), counts, peer_hash)
     rows = chosen_rows(secrets, transfer, shape.circuit.choice_count(due))
     inputs = shape.inputs(counts, totals, squares, "su")
     garbled = garble_to_shares(session, shape.circuit, due, rows, inputs, secrets.sender.delta)

@@ -6,8 +6,12 @@ f, and N_c of all of them; with A = Σ L², B = Σ (N − L)² a test's merit is
 
     q = ⌊16·A / n_L⌋ + ⌊16·B / n_R⌋,
 
-which is 16·n·(1 − Gini impurity after the split); a zero divisor counts as 1. Candidate 0 is the
-null split, L = N. This module shares no code with the protocol that it checks.
+which is 16·n·(1 − Gini impurity after the split); a zero divisor counts as 1. Or, by entropy, with
+h(x) = x·⌊log2(x)·2^10⌋,
+
+    M = Σ_c h(L_c) + Σ_c h(R_c) − h(n_L) − h(n_R).
+
+Candidate 0 is the null split, L = N. This module shares no code with the protocol that it checks.
 """
 
 from collections.abc import Sequence
@@ -18,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roles.classifiers.hoeffding_tree_growth import AttributeSizes, Growth, TreeSettings
+from roles.classifiers.naive_bayes_twin import log2_fixed
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 Bits: TypeAlias = npt.NDArray[np.uint8]
@@ -120,13 +125,17 @@ class HoeffdingTreeTwin:
         settings = self.growth.settings
         counts = self.counts[leaf]
         null = counts[-1:]
-        merits = self.merits(np.concatenate([null, counts[:-1]]))
+        candidates = np.concatenate([null, counts[:-1]])
+        by_entropy = settings.criterion == "entropy"
+        merits = self.entropy_merits(candidates) if by_entropy else self.merits(candidates)
         best = int(np.argmax(merits))
         second = int(np.max(np.delete(merits, best)))
         gap = int(merits[best]) - second
         seen, total = int(null.sum()), int(self.totals[leaf].sum())
-        # (Δq/16n)² > ln(1/δ)/2n_tot, with ln(1/δ) in units of 1/16.
-        is_certain = gap * gap * total > 8 * settings.confidence_16 * seen * seen
+        # (Δq/16n)² > ln(1/δ)/2n_tot, with ln(1/δ) in units of 1/16; or, where merits range over
+        # [0, log2 C], (ΔM/1024n)² > log2(C)²·ln(1/δ)/2n_tot.
+        factor = 1024 * entropy_range(self.classes) if by_entropy else 8
+        is_certain = gap * gap * total > factor * settings.confidence_16 * seen * seen
         is_tie = total > settings.tie_records
         return Decision(best > 0 and (is_certain or is_tie), best - 1, int(merits[best]), second)
 
@@ -142,6 +151,15 @@ class HoeffdingTreeTwin:
         for side in (counts, other):
             squares = (side * side).sum(axis=1)
             merits += MERIT_SCALE * squares // np.maximum(side.sum(axis=1), 1)
+        return merits
+
+    @staticmethod
+    def entropy_merits(counts: IntArray) -> IntArray:
+        """Return M of every candidate; arguments as for `merits`."""
+        other = counts[:1] - counts
+        merits = np.zeros(len(counts), dtype=np.int64)
+        for side in (counts, other):
+            merits += _weighed(side).sum(axis=1) - _weighed(side.sum(axis=1))
         return merits
 
     def refresh_labels(self) -> None:
@@ -193,3 +211,15 @@ class HoeffdingTreeTwin:
 
     def _no_counts(self) -> IntArray:
         return np.zeros((self.test_columns + 1, self.classes), dtype=np.int64)
+
+
+def entropy_range(classes: int) -> int:
+    """Return log2(C)² in units of 1/32: the squared range of the entropy."""
+    return (32 * log2_fixed(classes) ** 2) >> 40
+
+
+def _weighed(counts: IntArray) -> IntArray:
+    """Return h(x) = x·⌊log2(x)·2^10⌋, entry by entry."""
+    logarithms = np.vectorize(lambda x: log2_fixed(int(x)) >> 10, otypes=[np.int64])(counts)
+    weighed: IntArray = counts * logarithms
+    return weighed

@@ -51,6 +51,12 @@ def test_a_stream() -> None:
     assert linked.ask(rows[:1]) == answers[:1]
 
 
+def test_a_stream_by_entropy() -> None:
+    linked = tree(**QUICK, criterion="entropy")
+    chunks = [random_chunk(linked.model, size, k) for k, size in enumerate((20, 7, 30, 25) * 3)]
+    assert linked.stream(chunks) >= 3
+
+
 def test_queries_of_a_tree_without_splits() -> None:
     linked = tree()
     linked.learn([random_chunk(linked.model, 21, 1)])
@@ -181,6 +187,3 @@ def test_shapes_are_checked() -> None:
     for sizes in ((), (40_000, 40_000)):
         with pytest.raises(LayoutError):
             WindowShape(linked.model, linked.state.growth, sizes)
-    other = tree(criterion="entropy").model
-    with pytest.raises(LocalProtocolError, match="criterion"):
-        _ = AttemptShape(other, linked.state.growth.__class__(other.settings)).circuit
