@@ -131,17 +131,11 @@ def route_inputs(
     return inputs if tested.outcomes is None else inputs | {"outcomes": tested.outcomes}
 
 
+def block_inputs(inputs: Mapping[str, Bits], block: Block) -> Mapping[str, Bits]:
+    """Return the inputs of a block's records."""
+    return {name: np.ascontiguousarray(bits[:, block.part]) for name, bits in inputs.items()}
+
+
 def indicators_of(counted: Bits) -> Bits:
     """Return a circuit's (L, C, n) as (n, L·C)."""
     return np.ascontiguousarray(counted.reshape(-1, counted.shape[-1]).T)
-
-
-def received_block(rows: ReceivedRows, block: Block, kinds: int) -> ReceivedRows:
-    """Return the rows of a block among the rows of a chunk (receiver)."""
-    part = slice(block.start * kinds, block.end * kinds)
-    return ReceivedRows(rows.rows[part], rows.choices[part])
-
-
-def sent_block(rows: SentRows, block: Block, kinds: int) -> SentRows:
-    """Return the rows of a block among the rows of a chunk (sender)."""
-    return SentRows(rows.rows[block.start * kinds : block.end * kinds], rows.delta)

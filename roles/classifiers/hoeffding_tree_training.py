@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crypto.dtpkc import Ciphertext, decode_ciphertexts, encode_ciphertexts
-from crypto.ot_extension import ReceivedRows, SentRows
+from crypto.ot_extension import ReceivedRows, ReceiverRows, SenderRows, SentRows
 from roles.building_blocks.bit_matrices import own_product, receive_columns, send_columns
 from roles.building_blocks.counting_products import (
     receive_counts,
@@ -44,11 +44,10 @@ from roles.classifiers.hoeffding_tree_halves import (
     TestShares,
     Trip,
     WindowHalf,
+    block_inputs,
     counted_columns,
     indicators_of,
-    received_block,
     route_inputs,
-    sent_block,
     split_records,
     window_half,
 )
@@ -172,29 +171,37 @@ def _test_secondary(
 def _route_master(
     half: WindowHalf, chunk: int, records: RecordShares, tested: TestShares
 ) -> Trip[tuple[Bits, SentRows]]:
-    session, secrets, shape = half.session, half.secrets, half.shape
-    size = shape.sizes[chunk]
-    choices = shape.circuit.choices(size, route_inputs(shape, records, tested, is_master=True))
-    chosen = choose(session, secrets, "inputs", choices)
-    *garbled, peer_nonce, peer_message = yield chosen.sections
-    (counted,) = evaluate_to_shares(session, shape.circuit, size, chosen.rows, garbled)
-    indicators = indicators_of(counted)
-    rows = chosen_rows(secrets, (peer_nonce, peer_message), indicators.size).take(indicators.size)
-    return indicators, rows
+    session, secrets, circuit = half.session, half.secrets, half.shape.circuit
+    inputs = route_inputs(half.shape, records, tested, is_master=True)
+    indicators, rows = [], []
+    for block in half.shape.route_blocks(chunk):
+        choices = circuit.choices(block.records, block_inputs(inputs, block))
+        chosen = choose(session, secrets, "inputs", choices)
+        *garbled, nonce, message = yield chosen.sections
+        (counted,) = evaluate_to_shares(session, circuit, block.records, chosen.rows, garbled)
+        indicators.append(indicators_of(counted))
+        size = indicators[-1].size
+        rows.append(chosen_rows(secrets, (nonce, message), size).take(size))
+    return np.concatenate(indicators), SentRows(np.concatenate([part.rows for part in rows]), rows[0].delta)
 
 
 def _route_secondary(
     half: WindowHalf, chunk: int, records: RecordShares, tested: TestShares, reply: Sections
 ) -> Trip[tuple[Bits, ReceivedRows, Sections]]:
-    session, secrets, shape = half.session, half.secrets, half.shape
-    size, circuit = shape.sizes[chunk], shape.circuit
-    transfer = yield reply
-    rows = chosen_rows(secrets, transfer, circuit.choice_count(size))
-    inputs = route_inputs(shape, records, tested, is_master=False)
-    garbled = garble_to_shares(session, circuit, size, rows, inputs, secrets.sender.delta)
-    indicators = indicators_of(garbled.shares[0])
-    chosen = choose(session, secrets, "indicators", indicators.reshape(-1))
-    return indicators, chosen.rows.take(indicators.size), (*garbled.sections, *chosen.sections)
+    session, secrets, circuit = half.session, half.secrets, half.shape.circuit
+    inputs = route_inputs(half.shape, records, tested, is_master=False)
+    indicators, rows = [], []
+    for block in half.shape.route_blocks(chunk):
+        transfer = yield reply
+        input_rows = chosen_rows(secrets, transfer, circuit.choice_count(block.records))
+        own = block_inputs(inputs, block)
+        garbled = garble_to_shares(session, circuit, block.records, input_rows, own, secrets.sender.delta)
+        indicators.append(indicators_of(garbled.shares[0]))
+        chosen = choose(session, secrets, "indicators", indicators[-1].reshape(-1))
+        rows.append(chosen.rows.take(indicators[-1].size).rows)
+        reply = (*garbled.sections, *chosen.sections)
+    joined = np.concatenate(indicators)
+    return joined, ReceivedRows(np.concatenate(rows), joined.reshape(-1)), reply
 
 
 # --- 4: count
@@ -203,24 +210,19 @@ def _route_secondary(
 def _count_master(
     half: WindowHalf, chunk: int, indicators: Bits, columns: Words, peer_rows: SentRows
 ) -> Trip[bytes]:
-    session, shape = half.session, half.shape
-    before, own_rows = half.seen, None
+    session, shape, before = half.session, half.shape, half.seen
+    peers = SenderRows(peer_rows)
     rest: list[bytes] = []
-    for block in shape.blocks(chunk):
-        part = slice(block.start, block.end)
-        own_salt = session.salt("counts", array_bytes(indicators[part], columns[part]))
+    for block in shape.count_blocks(chunk):
+        own, size = indicators[block.part], block.records * shape.kinds
+        own_salt = session.salt("counts", array_bytes(own, columns[block.part]))
         own_hash = session.request_hash("counts", own_salt)
-        sent = sent_block(peer_rows, block, shape.kinds)
-        added, payload = send_counts(sent, indicators[part], columns[part], own_hash)
+        added, payload = send_counts(peers.take(size), own, columns[block.part], own_hash)
         half.counts += added
-        sections: Sections = (own_salt, payload)
-        if own_rows is None:
-            chosen = choose(session, half.secrets, "indicators", indicators.reshape(-1), payload)
-            own_rows = chosen.rows.take(indicators.size)
-            sections += chosen.sections
-        salt, corrections, *rest = yield sections
+        chosen = choose(session, half.secrets, "indicators", own.reshape(-1), payload)
+        salt, corrections, *rest = yield (own_salt, payload, *chosen.sections)
         peer_hash = session.reply_hash("counts", salt)
-        received = received_block(own_rows, block, shape.kinds)
+        received = chosen.rows.take(size)
         half.counts += receive_counts(received, corrections, block.records, shape.columns, peer_hash)
     peer_valid = np.frombuffer(rest[0], dtype="<u4")
     half.valid.append(int((peer_valid + half.seen - before)[0]))
@@ -228,22 +230,25 @@ def _count_master(
 
 
 def _count_secondary(
-    half: WindowHalf, chunk: int, indicators: Bits, columns: Words, own_rows: ReceivedRows, reply: Sections
+    half: WindowHalf,
+    chunk: int,
+    indicators: Bits,
+    columns: Words,
+    own_rows: ReceivedRows,
+    reply: Sections,
 ) -> Trip[Sections]:
-    session, shape = half.session, half.shape
-    before, peer_rows = half.seen, None
-    for block in shape.blocks(chunk):
+    session, shape, before = half.session, half.shape, half.seen
+    own_stock = ReceiverRows(own_rows)
+    for block in shape.count_blocks(chunk):
+        own, size = indicators[block.part], block.records * shape.kinds
         peer_salt, payload, *transfer = yield reply
-        if peer_rows is None:
-            peer_rows = chosen_rows(half.secrets, transfer, indicators.size).take(indicators.size)
-        part = slice(block.start, block.end)
         peer_hash = session.request_hash("counts", peer_salt)
-        received = received_block(own_rows, block, shape.kinds)
+        received = own_stock.take(size)
         half.counts += receive_counts(received, payload, block.records, shape.columns, peer_hash)
-        salt = session.salt("counts", array_bytes(indicators[part], columns[part]))
+        salt = session.salt("counts", array_bytes(own, columns[block.part]))
+        sent = chosen_rows(half.secrets, transfer, size).take(size)
         own_hash = session.reply_hash("counts", salt)
-        sent = sent_block(peer_rows, block, shape.kinds)
-        added, payload = send_counts(sent, indicators[part], columns[part], own_hash)
+        added, payload = send_counts(sent, own, columns[block.part], own_hash)
         half.counts += added
         reply = (salt, payload)
     valid = np.array([half.seen], dtype="<u4") - before

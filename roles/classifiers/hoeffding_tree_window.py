@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from crypto.block_hash import SALT_BYTES
 from crypto.circuits.tree_paths import TreeRoute
+from crypto.garbling_engines import TABLE_BYTES
 from crypto.packing import SlotLayout
 from roles.building_blocks.bit_matrices import string_bytes
 from roles.building_blocks.counting_products import WORD_BYTES
@@ -31,7 +32,7 @@ MESSAGE_BYTES = 4_000_000
 
 
 class Block(NamedTuple):
-    """Records of a chunk that are counted in one round trip."""
+    """Records of a chunk that are routed or counted in one round trip."""
 
     start: int
     end: int
@@ -40,6 +41,18 @@ class Block(NamedTuple):
     def records(self) -> int:
         """How many."""
         return self.end - self.start
+
+    @property
+    def part(self) -> slice:
+        """Which of the chunk's."""
+        return slice(self.start, self.end)
+
+
+def _blocks(records: int, per_record: int, beside: int) -> list[Block]:
+    """Cut records into blocks of nearly equal size that fit a message with `beside` other bytes."""
+    size = max(1, (MESSAGE_BYTES - beside) // per_record)
+    number = -(-records // size)
+    return [Block(start, end) for start, end in pairwise(records * k // number for k in range(number + 1))]
 
 
 @dataclass(frozen=True)
@@ -130,18 +143,17 @@ class WindowShape:
         statistics = len(self.leaves) * self.model.statistics_layout().ciphertexts if self.is_growing else 0
         return statistics + self.sums.segment.ciphertexts
 
-    def blocks(self, chunk: int) -> list[Block]:
-        """Return how a chunk is cut for counting: as few blocks as fit the message size."""
+    def route_blocks(self, chunk: int) -> list[Block]:
+        """Return how a chunk is cut for routing: as few blocks as fit the message size."""
         records = self.sizes[chunk]
-        per_record = self.kinds * self.columns * WORD_BYTES
-        beside = max(
-            records * self.kinds * ROW_BYTES,
-            self.sealed * self.model.tenant.parameters.ciphertext_bytes,
-        )
-        size = max(1, (MESSAGE_BYTES - beside) // per_record)
-        number = -(-records // size)
-        edges = [records * k // number for k in range(number + 1)]
-        return [Block(start, end) for start, end in pairwise(edges)]
+        gates = self.circuit.and_gates(records) // records
+        return _blocks(records, gates * TABLE_BYTES + self.kinds * ROW_BYTES, 0)
+
+    def count_blocks(self, chunk: int) -> list[Block]:
+        """Return how a chunk is cut for counting, with room for the seal at the end."""
+        per_record = self.kinds * (self.columns * WORD_BYTES + ROW_BYTES)
+        seal = self.sealed * self.model.tenant.parameters.ciphertext_bytes
+        return _blocks(self.sizes[chunk], per_record, seal)
 
     @cached_property
     def plan(self) -> Plan:
@@ -165,7 +177,6 @@ class WindowShape:
         opens_tests = self.inner > 0 and chunk == 0
         carries = bits + (self.node_bits if opens_tests else 0)
         salt = Section("salt", SALT_BYTES)
-        blocks = self.blocks(chunk)
         steps = [
             Step(
                 f"open {chunk}",
@@ -196,26 +207,23 @@ class WindowShape:
                     *((Section("columns", strings),) if self.inner else ()),
                 ),
             ),
-            Step(
-                f"route {chunk}",
-                ("garble",),
-                transfer_sections(self.circuit.choice_count(records), "inputs"),
-                (
-                    *shared_sections(self.circuit, records),
-                    *transfer_sections(records * self.kinds, "indicators_su"),
-                ),
-            ),
         ]
+        for number, block in enumerate(self.route_blocks(chunk)):
+            inputs = transfer_sections(self.circuit.choice_count(block.records), "inputs")
+            chosen = transfer_sections(block.records * self.kinds, "indicators_su")
+            reply = (*shared_sections(self.circuit, block.records), *chosen)
+            steps.append(Step(f"route {chunk}.{number}", ("garble",), inputs, reply))
+        blocks = self.count_blocks(chunk)
         for number, block in enumerate(blocks):
             payload = Section("counts", block.records * self.kinds * self.columns * WORD_BYTES)
-            chosen = transfer_sections(records * self.kinds, "indicators_mu") if number == 0 else ()
+            chosen = transfer_sections(block.records * self.kinds, "indicators_mu")
             is_last = number == len(blocks) - 1
             valid = (Section("valid", WORD_BYTES),) if is_last else ()
             seals = is_last and chunk == len(self.sizes) - 1
             sealed = (Section("sealed", parameters.ciphertext_bytes * self.sealed),) if seals else ()
-            request, reply = (salt, payload, *chosen), (salt, payload, *valid, *sealed)
-            blocks_used = ("multiply", "seal") if seals else ("multiply",)
-            steps.append(Step(f"count {chunk}.{number}", blocks_used, request, reply))
+            used = ("multiply", "seal") if seals else ("multiply",)
+            reply = (salt, payload, *valid, *sealed)
+            steps.append(Step(f"count {chunk}.{number}", used, (salt, payload, *chosen), reply))
         return tuple(steps)
 
     def layouts(self) -> list[SlotLayout]:
