@@ -73,14 +73,17 @@ class TreeSettings:
         )
 
 
-def tie_records(confidence_16: int, tau: Fraction) -> int:
-    """Return ⌊ln(1/δ)/(2τ²)⌋: beyond so many records the bound is below the tie threshold τ.
+def tie_records(confidence_16: int, tau: Fraction, squared_range: Fraction = Fraction(1)) -> int:
+    """Return ⌊R²·ln(1/δ)/(2τ²)⌋: beyond so many records the bound is below the tie threshold τ.
 
-    The Hoeffding bound is √(ln(1/δ)/2n), for merits in [0, 1].
+    Args:
+        confidence_16: ln(1/δ) in units of 1/16.
+        tau: τ, at least 0.
+        squared_range: R² of the criterion: 1 for Gini, log2(C)² for entropy.
     """
     if tau <= 0:
         return MAX_RECORDS
-    return min(MAX_RECORDS, int(Fraction(confidence_16, 16) / (2 * tau * tau)))
+    return min(MAX_RECORDS, int(squared_range * Fraction(confidence_16, 16) / (2 * tau * tau)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,8 @@ def test_the_tie_threshold() -> None:
     assert records_at == 3225
     assert (258 / 16 / (2 * records_at)) ** 0.5 >= 0.05 > (258 / 16 / (2 * (records_at + 1))) ** 0.5
     assert tie_records(258, Fraction(0)) == (1 << 29) - 1
+    # Four classes: the entropy ranges over [0, 2].
+    assert tie_records(258, Fraction(1, 20), Fraction(4)) == 12900
 
 
 @pytest.mark.parametrize(
