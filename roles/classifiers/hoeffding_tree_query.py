@@ -9,7 +9,7 @@ Three round trips, shared by all rows of a query (docs/protocols.md §7):
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -172,9 +172,9 @@ class OpenedBits:
         labels: Shape (L, label bits).
     """
 
-    rows: Bits
-    tests: Bits
-    labels: Bits
+    rows: Bits = field(repr=False)
+    tests: Bits = field(repr=False)
+    labels: Bits = field(repr=False)
 
     def inputs(self, outcomes: Bits | None) -> dict[str, Bits]:
         """Return them as the circuit takes them; its batch is 1."""
