@@ -8,10 +8,10 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo test kafka test-kafka check bench lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv from the lock file (the other targets do it when needed)
 
@@ -32,6 +32,18 @@ demo: $(STAMP) ## Run all roles on this machine, from one CSV file (ARGS="--prof
 
 test: $(STAMP) ## Run the tests (ARGS="-m 'not slow'" for the quick ones)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+kafka: ## Copy the Kafka broker of the tests into build/kafka (needs Java 17 and Maven)
+	@$(PYTHON) tests/kafka/jars.py build/kafka/libs
+
+# PRIVML_TEST_KAFKA=host:port tests on a broker that runs already.
+test-kafka: $(STAMP) ## Run the tests on a Kafka broker (PRIVML_SKIP_KAFKA=1 only lists them)
+	@if [ "$$PRIVML_SKIP_KAFKA" = 1 ]; then \
+	  echo "!!! PRIVML_SKIP_KAFKA=1: NOTHING WAS RUN ON A KAFKA BROKER. These tests were left out:" >&2; \
+	  $(BIN)/python -m pytest -m kafka --collect-only -q $(ARGS) >&2; \
+	elif [ -n "$$PRIVML_TEST_KAFKA" ] || $(MAKE) --no-print-directory kafka; then \
+	  $(BIN)/python -m pytest -m kafka -rs $(ARGS); \
+	else exit 1; fi
 
 check: $(STAMP) ## Lint, formatting, types, import contracts
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ Source:
 
 from collections.abc import Sequence
 
-from crypto.arithmetic import gcd, is_perfect_power, is_probable_prime, jacobi
+from crypto.arithmetic import gcd, is_perfect_power, is_probable_prime, jacobi, remainder
 from crypto.dtpkc import Ciphertext, Parameters
 from crypto.errors import InvalidCiphertextError, InvalidKeyError
 from crypto.primes import small_factor
@@ -45,7 +45,7 @@ def validate_ciphertexts(parameters: Parameters, ciphertexts: Sequence[Ciphertex
             failed = _failed_check(component, n, n_squared)
             if failed:
                 raise InvalidCiphertextError(f"ciphertext {index}: {name} {failed}")
-        if ciphertext.t2 % n in {1, n - 1}:
+        if remainder(ciphertext.t2, n) in {1, n - 1}:
             raise InvalidCiphertextError(f"ciphertext {index}: T2 is 1 or −1 mod N")
 
 
@@ -115,7 +115,7 @@ def _validate_element(name: str, value: int, parameters: Parameters) -> None:
 def _failed_check(component: int, n: int, n_squared: int) -> str | None:
     if not 0 < component < n_squared:
         return "is out of range"
-    symbol = jacobi(component % n, n)
+    symbol = jacobi(component, n)
     if symbol == 0:
         return "is not coprime to N"
     return None if symbol == 1 else "has not the Jacobi symbol +1"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from crypto.coins import Coins
 from crypto.dtpkc import WeakPrivateKey
 from crypto.errors import SchemaError
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, TransportError
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
 from pipeline.query_sessions import BASE_KEY
@@ -71,7 +71,7 @@ class ClientService:
         self._meter = meter
         self._pool = pool
         self._inbox: Inbox | None = None
-        self._unanswered_before = 0
+        self._unanswered_before: int | None = None
 
     async def open(self, model_id: str) -> None:
         """Note where the answers end: answers to come are read from there.
@@ -127,22 +127,36 @@ class ClientService:
                         continue
                     if answer.query_id == query.query_id:
                         return answer, len(arrival.body)
+        raise await self._silence(query.model_id)
+
+    async def _silence(self, model_id: str) -> NoAnswerError:
+        """Say which unit seems silent, as far as a client can see."""
+        before, now = self._unanswered_before, await self._unanswered(model_id)
+        if before is None or now is None:
+            return NoAnswerError(
+                "no answer in time", hint="check that `privml mu` and `privml su` are running"
+            )
         # MU repeats what SU leaves unanswered, ever more rarely; without MU nothing is added.
-        unanswered = await self._unanswered(query.model_id)
-        waiting = unanswered > self._unanswered_before or unanswered == self._unanswered_before > 0
-        silent = "su" if waiting else "mu"
-        raise NoAnswerError(
+        silent = "su" if now > before or now == before > 0 else "mu"
+        return NoAnswerError(
             f"no answer in time: {silent.upper()} is silent",
             hint=f"check that `privml {silent}` is running; the query is on its topic and will be answered",
         )
 
-    async def _unanswered(self, model_id: str) -> int:
-        """Count MU's requests without a reply, as far as they may be about this client."""
+    async def _unanswered(self, model_id: str) -> int | None:
+        """Count MU's requests without a reply, as far as they may be about this client.
+
+        None where the client may not even ask how long these topics are.
+        """
         name = self._tenant.name
         keys = (BASE_KEY, model_id.encode(), self._publisher.sender.encode())
         partitions = {partition_for_key(key, TOPICS[TopicName.ROUND_REQUESTS].partitions) for key in keys}
-        open_requests = 0
-        for partition in partitions:
-            for topic, sign in ((TopicName.ROUND_REQUESTS, 1), (TopicName.ROUND_REPLIES, -1)):
-                open_requests += sign * await self._transport.end_offset(topic_name(name, topic), partition)
-        return open_requests
+        unanswered = 0
+        try:
+            for partition in partitions:
+                for topic, sign in ((TopicName.ROUND_REQUESTS, 1), (TopicName.ROUND_REPLIES, -1)):
+                    end = await self._transport.end_offset(topic_name(name, topic), partition)
+                    unanswered += sign * end
+        except TransportError:
+            return None
+        return unanswered

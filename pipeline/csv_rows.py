@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from crypto.errors import PrivMLError
-from schemas.reasons import ReasonCode
+from schemas.data_schema import MAX_NAME_CHARACTERS
+from schemas.reasons import ExitCode, ReasonCode
 
 MAX_LINE_BYTES = 4 << 20  # far above a row of 4096 cells of 128 characters
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -28,12 +29,15 @@ class InputFileError(PrivMLError):
     Attributes:
         code: Reason code: empty_file, wrong_columns, unknown_category, not_a_number,
             missing_value, malformed or unreadable_file.
+        exit_code: How a command ends, also where the code has another one for messages.
         hint: What to do about it.
         file: The file as it was named.
         line: Line of the file at which the row starts, the header's being 1 unless blank lines
             stand before it.
         column: The column's name.
     """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.BAD_INPUT
 
     def __init__(
         self,
@@ -104,6 +108,15 @@ def open_csv(path: Path) -> Iterator[CsvTable]:
             )
         if isinstance(header, InputFileError):
             raise header
+        if not all(len(name) <= MAX_NAME_CHARACTERS and len(name.splitlines()) <= 1 for name in header.cells):
+            # A quote left open has made a name out of records; and errors quote names.
+            raise InputFileError(
+                ReasonCode.MALFORMED,
+                "a column's name is too long or goes over several lines",
+                "name the columns in the first line, and close every quote there",
+                file=str(path),
+                line=header.line,
+            )
         yield CsvTable(str(path), header, _same_width(rows, header, str(path)))
 
 

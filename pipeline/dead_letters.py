@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-import structlog
-
+from pipeline.log_setup import get_logger
 from pipeline.mailbox import Publisher, sequence_of
 from pipeline.meter import Meter
 from roles.arrival import Arrival
@@ -11,7 +10,7 @@ from schemas.codec import encode
 from schemas.journal import DeadLetter
 from schemas.topics import TopicName
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)

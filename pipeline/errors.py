@@ -11,6 +11,8 @@ from schemas.errors import MessageTooLargeError
 from schemas.reasons import ReasonCode
 
 __all__ = [
+    "BrokerRefusedError",
+    "BrokerUnreachableError",
     "InvalidTransportUrlError",
     "LogRolledBackError",
     "MessageTooLargeError",
@@ -52,6 +54,19 @@ class TransportBusyError(TransportError):
     """Another process held the topic for too long; trying again is fine."""
 
     retriable = True
+
+
+class BrokerUnreachableError(TransportError):
+    """No broker has answered for too long; works again when one does.
+
+    Of an append it is not known whether it happened.
+    """
+
+    retriable = True
+
+
+class BrokerRefusedError(TransportError):
+    """The broker answered and refused: the login, the operation, or the message."""
 
 
 class TransportClosedError(TransportError):

@@ -6,10 +6,9 @@ MU does this at start; whoever inspects a tenant does the same from public data.
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from crypto.parameters import Ciphertext, decode_ciphertexts
 from pipeline.errors import StorageError
+from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox
 from pipeline.stored_message import stored_message
 from pipeline.transport import Transport
@@ -22,7 +21,7 @@ from schemas.journal import EntryKind, JournalEntry
 from schemas.queries import Query
 from schemas.topics import TopicName, topic_name
 
-log = structlog.get_logger()
+log = get_logger()
 
 _HINT = "restore the topic from a backup; MU stops rather than be wrong"
 

@@ -54,17 +54,24 @@ CREATE TABLE IF NOT EXISTS message(
     value BLOB NOT NULL, written_at INTEGER NOT NULL, PRIMARY KEY (partition, "offset"));
 """
 
-# A row put in by hand may lie beyond the recorded end.
+# Far beyond any topic; the offset behind it still fits SQLite's integers.
+_MAX_OFFSET = (1 << 62) - 1
+_MAX_PARTITIONS = 1 << 16
+
+# SQLite keeps whatever type somebody wrote: a row with a text or a fraction for its offset, or one
+# beyond all, has no place in the sequence and is passed over. Another row may lie behind the
+# recorded end.
 _BOUNDS = """
-SELECT first_offset, max(next_offset, coalesce(
-    (SELECT max("offset") + 1 FROM message WHERE message.partition = bounds.partition), 0))
-FROM bounds WHERE partition = ?
+SELECT first_offset, next_offset, (SELECT max("offset") FROM message
+    WHERE partition = ?1 AND typeof("offset") = 'integer' AND "offset" <= ?2)
+FROM bounds WHERE partition = ?1
 """
 
-# Casts, because SQLite keeps whatever type somebody wrote.
+# Casts for the same reason.
 _READ = """
 SELECT "offset", CAST(key AS BLOB), CAST(headers AS BLOB), CAST(value AS BLOB), CAST(written_at AS INTEGER)
-FROM message WHERE partition = ? AND "offset" >= ? ORDER BY "offset" LIMIT ?
+FROM message WHERE partition = ? AND "offset" BETWEEN ? AND ? AND typeof("offset") = 'integer'
+ORDER BY "offset" LIMIT ?
 """
 
 
@@ -191,7 +198,7 @@ class TopicFile:
                 raise OffsetOutOfRangeError(topic, partition, offset, oldest=first, next_=next_)
             if offset > next_:
                 raise LogRolledBackError(topic, partition, offset, oldest=first, next_=next_)
-            cursor = self._connection.execute(_READ, (partition, offset, max_messages))
+            cursor = self._connection.execute(_READ, (partition, offset, _MAX_OFFSET, max_messages))
             try:
                 for at, key, headers, value, written_at in cursor:
                     content = value or b""
@@ -246,10 +253,13 @@ class TopicFile:
         self._connection.close()
 
     def _bounds(self, partition: int) -> tuple[int, int]:
-        row = self._connection.execute(_BOUNDS, (partition,)).fetchone()
+        row = self._connection.execute(_BOUNDS, (partition, _MAX_OFFSET)).fetchone()
         if row is None:
             raise UnknownTopicError(self.facts.topic, partition)
-        return int(row[0]), int(row[1])
+        first, next_, last = row
+        if not all(type(bound) is int and 0 <= bound <= _MAX_OFFSET for bound in (first, next_)):
+            raise StorageError(f"the bounds of {self.facts.topic} partition {partition} are damaged")
+        return first, next_ if last is None else max(next_, last + 1)
 
     def _load_facts(self, topic: str) -> TopicFacts:
         with translated(topic):
@@ -263,7 +273,9 @@ class TopicFile:
             raise UnknownTopicError(topic)
         if row[0] != FORMAT or row[2] not in list(Durability):
             raise StorageError(f"the file of {topic} is of another version")
-        return TopicFacts(topic, int(row[1]), Durability(row[2]))
+        if type(row[1]) is not int or not 0 < row[1] <= _MAX_PARTITIONS:
+            raise StorageError(f"the number of partitions of {topic} is damaged")
+        return TopicFacts(topic, row[1], Durability(row[2]))
 
 
 def _path(directory: Path, topic: str) -> Path:
@@ -327,3 +339,6 @@ def translated(topic: str) -> Iterator[None]:
             raise TransportError(f"the file of {topic} cannot be opened") from error
         reason = "is damaged" if code in _DAMAGED else "cannot be read or written"
         raise StorageError(f"the file of {topic} {reason} ({type(error).__name__}, {code})") from error
+    except UnicodeDecodeError:
+        # The error itself could not be made: its text quotes a damaged name.
+        raise StorageError(f"the file of {topic} is damaged") from None

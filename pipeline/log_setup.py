@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -28,6 +28,22 @@ ALLOWED_FIELDS = frozenset(
 )  # fmt: skip
 MAX_TEXT = 128
 _EVENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+class _Stderr:
+    """Whatever is stderr when something is logged, not when logging was set up."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def get_logger() -> structlog.typing.FilteringBoundLogger:
+    """Return a logger; until `configure_logs` is called it shows warnings as text."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger
 
 
 def configure_logs(*, json: bool, level: int = logging.INFO, role: str | None = None) -> None:
@@ -52,7 +68,7 @@ def configure_logs(*, json: bool, level: int = logging.INFO, role: str | None = 
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Stderr())),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.clear_contextvars()
@@ -80,3 +96,8 @@ def _is_small(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_TEXT
     return value is None or isinstance(value, float)
+
+
+if not structlog.is_configured():
+    # Left to itself structlog writes to stdout, into the output of whatever command it is.
+    configure_logs(json=False, level=logging.WARNING)

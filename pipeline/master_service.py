@@ -9,16 +9,15 @@ import asyncio
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
-import structlog
-
-from crypto.errors import CryptoError, PrivMLError, RemoteProtocolError
+from crypto.errors import PrivMLError
 from crypto.parameters import Ciphertext
 from pipeline.journal_fold import fold_journal, stored_chunk, stored_query
+from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox, Publisher
 from pipeline.meter import Meter
 from pipeline.notices import Answered, JournalTail, Notices, given_refusal
-from pipeline.query_sessions import QuerySessions
-from pipeline.rounds import PlanTooLargeError, RoundExchange, SecondaryRefusedError
+from pipeline.query_sessions import UNANSWERABLE, QuerySessions
+from pipeline.rounds import RoundExchange, SecondaryRefusedError
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.master_unit import MasterUnit, ScreenedChunk, ScreenedQuery
@@ -34,12 +33,9 @@ from schemas.queries import Answer, Query
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_name
 
-log = structlog.get_logger()
+log = get_logger()
 
 Screened = ScreenedChunk | tuple[Arrival, Withdrawal] | Refused
-
-# What a query or SU's replies to it may lead to; anything else is a bug or a broken disk.
-UNANSWERABLE = (SecondaryRefusedError, PlanTooLargeError, RemoteProtocolError, CryptoError)
 
 WAIT_SECONDS = 5.0
 CHUNKS_AT_ONCE = 128
@@ -64,7 +60,8 @@ class MasterService:
         self._publisher = publisher
         self._meter = meter
         self._exchange = RoundExchange(transport, tenant, publisher, meter)
-        self._queries = QuerySessions(self._exchange, tenant, keys, pool)
+        self._keys = keys
+        self._pool = pool
         self._notices = Notices(transport, tenant, publisher, meter)
         self._journal_lock = asyncio.Lock()
         self._answering = asyncio.Semaphore(SESSIONS_AT_ONCE)
@@ -89,12 +86,13 @@ class MasterService:
         unannounced = await self._notices.announce(self._tail)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._exchange.read_replies())
+            sessions = QuerySessions(self._exchange, self._tenant, self._keys, self._pool, group)
             for answered in unannounced:
-                group.create_task(self._answer_again(answered))
+                group.create_task(self._answer_again(answered, sessions))
             for entry, model in list(self.unit.open_queries.values()):
-                group.create_task(self._answer_journaled(entry, model))
+                group.create_task(self._answer_journaled(entry, model, sessions))
             group.create_task(self._read_chunks())
-            group.create_task(self._read_queries(group))
+            group.create_task(self._read_queries(group, sessions))
             if ready is not None:
                 ready.set()
 
@@ -182,7 +180,7 @@ class MasterService:
 
     # --- queries
 
-    async def _read_queries(self, group: asyncio.TaskGroup) -> None:
+    async def _read_queries(self, group: asyncio.TaskGroup, sessions: QuerySessions) -> None:
         inbox = await self._inbox(TopicName.QUERIES)
         while True:
             for arrival in await inbox.receive(WAIT_SECONDS, max_messages=SESSIONS_AT_ONCE):
@@ -190,14 +188,15 @@ class MasterService:
                     await self._reject_query(arrival.arrival, ReasonCode(arrival.reason))
                 else:
                     await self._held.acquire()
-                    answering = await self._accept_query(arrival, group)
-                    if answering is None:
+                    accepted = await self._accept_query(arrival)
+                    if accepted is None:
                         self._held.release()
                     else:
+                        answering = group.create_task(self._answer(*accepted, sessions))
                         answering.add_done_callback(lambda _: self._held.release())
 
-    async def _accept_query(self, arrival: Arrival, group: asyncio.TaskGroup) -> asyncio.Task[None] | None:
-        """Journal a query and return the task that answers it, or reject it."""
+    async def _accept_query(self, arrival: Arrival) -> tuple[JournalEntry, ModelState, Query] | None:
+        """Journal a query and return what answers it, or reject it."""
         try:
             with self._meter.activity("query"):
                 screened = await asyncio.to_thread(self._screen_query, arrival)
@@ -212,7 +211,7 @@ class MasterService:
             await self._notices.refused_query(arrival, ReasonCode(entry.reason))
             return None
         _, model = self.unit.open_queries[arrival.message_hash]
-        return group.create_task(self._answer(entry, model, screened.query))
+        return entry, model, screened.query
 
     def _screen_query(self, arrival: Arrival) -> ScreenedQuery:
         screened = self.unit.screen_query(arrival)
@@ -227,19 +226,25 @@ class MasterService:
             self.unit.apply(entry, entry_id)
         await self._notices.refused_query(arrival, reason)
 
-    async def _answer(self, entry: JournalEntry, model: ModelState, query: Query) -> None:
+    async def _answer(
+        self, entry: JournalEntry, model: ModelState, query: Query, sessions: QuerySessions
+    ) -> None:
         async with self._answering:
-            await self._answer_and_close(entry, model, query)
+            await self._answer_and_close(entry, model, query, sessions)
 
-    async def _answer_journaled(self, entry: JournalEntry, model: ModelState) -> None:
+    async def _answer_journaled(
+        self, entry: JournalEntry, model: ModelState, sessions: QuerySessions
+    ) -> None:
         """Answer a query that was open when MU stopped."""
         async with self._answering:
             query = await stored_query(self._transport, self._tenant, entry)
-            await self._answer_and_close(entry, model, query)
+            await self._answer_and_close(entry, model, query, sessions)
 
-    async def _answer_and_close(self, entry: JournalEntry, model: ModelState, query: Query) -> None:
+    async def _answer_and_close(
+        self, entry: JournalEntry, model: ModelState, query: Query, sessions: QuerySessions
+    ) -> None:
         try:
-            answer = await self._queries.answer(entry, model, query)
+            answer = await sessions.answer(entry, model, query)
         except UNANSWERABLE as error:
             reason = error.reason if isinstance(error, SecondaryRefusedError) else refusal_reason(error)
             log.warning("query_failed", code=reason.value, sequence=entry.sequence)
@@ -249,13 +254,13 @@ class MasterService:
             self.unit.apply(closing, await self._write(closing))
         await self._notices.answer(entry.sender, answer)
 
-    async def _answer_again(self, answered: Answered) -> None:
+    async def _answer_again(self, answered: Answered, sessions: QuerySessions) -> None:
         """Hand out an answer that was journaled and then lost: the same bytes or none."""
         async with self._answering:
             query = await stored_query(self._transport, self._tenant, answered.asked)
             answer = given_refusal(answered, query)
             try:
-                answer = answer or await self._queries.answer(answered.asked, answered.model, query)
+                answer = answer or await sessions.answer(answered.asked, answered.model, query)
             except UNANSWERABLE as error:
                 log.warning("answer_lost", code=str(error.code), sequence=answered.asked.sequence)
                 return

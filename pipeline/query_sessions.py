@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from crypto.errors import CryptoError, RemoteProtocolError
 from crypto.parameters import Ciphertext, decode_ciphertexts, encode_ciphertexts
-from pipeline.rounds import RoundExchange, SecondaryRefusedError
+from pipeline.rounds import PlanTooLargeError, RoundExchange, SecondaryRefusedError
 from roles.building_blocks.base_transfers import TransferBases, base_master, base_plan, base_subject
 from roles.classifiers.naive_bayes_query import QueryShape, query_master
 from roles.classifiers.naive_bayes_table import TableShare, refresh_master, table_shape
@@ -23,6 +24,9 @@ from schemas.reasons import ReasonCode
 
 Result = TypeVar("Result")
 
+UNANSWERABLE = (SecondaryRefusedError, PlanTooLargeError, RemoteProtocolError, CryptoError)
+"""What a query, or SU's replies to it, may lead to; anything else is a bug or a broken disk."""
+
 BASE_KEY = b"base"
 """Chooses the partition of the base session; models and clients choose theirs by name."""
 KEPT_TABLES = 4
@@ -37,20 +41,28 @@ class QuerySessions:
     """
 
     def __init__(
-        self, exchange: RoundExchange, tenant: Tenant, keys: UnitKeys, pool: ThreadPoolExecutor
+        self,
+        exchange: RoundExchange,
+        tenant: Tenant,
+        keys: UnitKeys,
+        pool: ThreadPoolExecutor,
+        group: asyncio.TaskGroup,
     ) -> None:
+        """Take what sessions need; those that several queries share run in `group`."""
         self._exchange = exchange
         self._tenant = tenant
         self._keys = keys
         self._pool = pool
-        self._bases: asyncio.Task[TransferBases] | None = None
-        self._tables: OrderedDict[bytes, asyncio.Task[TableShare]] = OrderedDict()
+        self._group = group
+        self._bases: asyncio.Future[TransferBases] | None = None
+        self._tables: OrderedDict[bytes, asyncio.Future[TableShare]] = OrderedDict()
 
     async def answer(self, entry: JournalEntry, model: ModelState, query: Query) -> Answer:
         """Return the answer to a journaled query from the model that the entry fixed.
 
         Raises:
             SecondaryRefusedError: SU refuses, and goes on doing so.
+            PlanTooLargeError: The query's session would not fit.
             RemoteProtocolError, CryptoError: A reply of SU cannot be used.
         """
         bases = await self._transfer_bases()
@@ -83,26 +95,43 @@ class QuerySessions:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
+    def _share(self, work: Coroutine[None, None, Result]) -> asyncio.Future[Result]:
+        """Start what several queries wait for; only what makes a query unanswerable is theirs."""
+        shared: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        # Retrieved here, as all who wait may be gone by then.
+        shared.add_done_callback(_failed)
+
+        async def run() -> None:
+            try:
+                result = await work
+            except UNANSWERABLE as error:
+                shared.set_exception(error)
+            else:
+                shared.set_result(result)
+
+        self._group.create_task(run())
+        return shared
+
     async def _table(self, model: ModelState, secrets: UnitSecrets) -> TableShare:
         """Return MU's share of the model's table: one refresh for all queries that need it."""
         subject = refresh_subject(self._tenant, model)
         name = session_name(self._tenant, subject)
-        task = self._tables.get(name)
-        if task is None or _failed(task):
+        table = self._tables.get(name)
+        if table is None or _failed(table):
             shape = table_shape(self._tenant, subject)
 
             def start() -> tuple[Session, MasterProgram[TableShare]]:
                 session = Session(self._tenant, "mu", self._keys.seed, subject, shape.plan)
                 return session, refresh_master(session, secrets, shape, model, self._pool)
 
-            task = asyncio.create_task(self._run(start, model.spec.model_id.encode(), "refresh"))
-            self._tables[name] = task
+            table = self._share(self._run(start, model.spec.model_id.encode(), "refresh"))
+            self._tables[name] = table
             self._forget_old_tables()
-        return await asyncio.shield(task)
+        return await asyncio.shield(table)
 
     def _forget_old_tables(self) -> None:
         # Not one that is being made: the same session must not run twice at a time.
-        done = [name for name, task in self._tables.items() if task.done()]
+        done = [name for name, table in self._tables.items() if table.done()]
         for name in done[: max(0, len(self._tables) - KEPT_TABLES)]:
             del self._tables[name]
 
@@ -110,7 +139,7 @@ class QuerySessions:
         if self._keys.bases is not None:
             return self._keys.bases
         if self._bases is None or _failed(self._bases):
-            self._bases = asyncio.create_task(self._run_base_session())
+            self._bases = self._share(self._run_base_session())
         return await asyncio.shield(self._bases)
 
     async def _run_base_session(self) -> TransferBases:
@@ -123,5 +152,5 @@ class QuerySessions:
         return bases
 
 
-def _failed(task: asyncio.Task[Result]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
+def _failed(shared: asyncio.Future[Result]) -> bool:
+    return shared.done() and (shared.cancelled() or shared.exception() is not None)

@@ -7,8 +7,6 @@ replies and goes on; the ledger holds every reply against its first issue.
 import asyncio
 import hashlib
 
-import structlog
-
 from crypto.errors import LocalProtocolError, SchemaError
 from pipeline.dead_letters import DeadLetters
 from pipeline.mailbox import Inbox, Publisher, sequence_of
@@ -25,8 +23,6 @@ from schemas.queries import Query
 from schemas.reasons import ReasonCode
 from schemas.rounds import SESSION_BYTES, Reply, Request, Subject
 from schemas.topics import TOPICS, TopicName
-
-log = structlog.get_logger()
 
 WAIT_SECONDS = 5.0
 # No plan has so many; the ledger's integers end at 63 bits.
@@ -109,9 +105,14 @@ class SecondaryService:
             return item, b""
         async with self._turn:
             reply = await self._answer(item, request)
-        if reply.reason:
+        if reply.reason and not await asyncio.to_thread(self._was_answered, request, reply):
             await self._report(item, reply.reason, place)
         return item, request.session
+
+    def _was_answered(self, request: Request, reply: Reply) -> bool:
+        """Return whether this very request was answered before: a late repetition is no offence."""
+        known = self._ledger.step(request.session, request.step)
+        return known is not None and known.request_hash == reply.request_hash
 
     async def _report(self, arrival: Arrival, reason: str, place: Place) -> None:
         # What is read again after a restart was reported before.
@@ -135,18 +136,21 @@ class SecondaryService:
     def _reply(self, arrival: Arrival, request: Request, query: Query | None) -> Reply:
         request_hash = hashlib.sha256(arrival.body).digest()
         known = self._ledger.step(request.session, request.step)
-        if known is not None and known.request_hash != request_hash:
-            return Reply(request.session, request.step, request_hash, ReasonCode.CONFLICTING_REQUEST, ())
-        if query is not None and not self._ledger.claim(
-            request.subject.client, query.query_id, request.session
-        ):
+        conflict = known is not None and known.request_hash != request_hash
+        if query is not None:
+            conflict |= self._ledger.session_of(request.subject.client, query.query_id) not in {
+                None,
+                request.session,
+            }
+        if conflict:
             return Reply(request.session, request.step, request_hash, ReasonCode.CONFLICTING_REQUEST, ())
         reply = self._unit.answer(request, arrival.body, query)
         if reply.reason:
             return reply
         answered = Answered(request_hash, hashlib.sha256(encode(reply)).digest())
         if known is None:
-            self._ledger.record(request.session, request.step, answered)
+            claim = None if query is None else (request.subject.client, query.query_id)
+            self._ledger.record(request.session, request.step, answered, claim)
         elif known != answered:
             raise LocalProtocolError("another reply than the one first given to this step: SU stops")
         return reply

@@ -82,17 +82,35 @@ class SessionLedger:
         )
         return Answered(*rows[0]) if rows else None
 
-    def record(self, session: bytes, step: int, answered: Answered) -> None:
-        """Write what is about to be answered; durable when it returns."""
-        self._run(
-            "INSERT INTO step VALUES (?, ?, ?, ?)", session, step, answered.request_hash, answered.reply_hash
-        )
+    def record(
+        self, session: bytes, step: int, answered: Answered, query: tuple[str, bytes] | None = None
+    ) -> None:
+        """Write what is about to be answered; durable when it returns.
 
-    def claim(self, client: str, query_id: bytes, session: bytes) -> bool:
-        """Give a query to a session; return False if another session has it: one answer each."""
-        self._run("INSERT OR IGNORE INTO answered VALUES (?, ?, ?)", client, query_id, session)
+        Args:
+            session: Name of the session.
+            step: Number of the step.
+            answered: Hashes of request and reply.
+            query: Client and id of the query that the session is about, at its first step.
+        """
+        with self._lock, self._translated("written"):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                values = (session, step, answered.request_hash, answered.reply_hash)
+                self._connection.execute("INSERT INTO step VALUES (?, ?, ?, ?)", values)
+                if query is not None:
+                    self._connection.execute("INSERT INTO answered VALUES (?, ?, ?)", (*query, session))
+                self._connection.execute("COMMIT")
+            except sqlite3.Error:
+                # SQLite has already rolled back after some errors, a full disk among them.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def session_of(self, client: str, query_id: bytes) -> bytes | None:
+        """Return the session that answers a query, None if it was not begun: one answer each."""
         rows = self._run("SELECT session FROM answered WHERE client = ? AND query_id = ?", client, query_id)
-        return bytes(rows[0][0]) == session
+        return bytes(rows[0][0]) if rows else None
 
     def place(self, partition: int) -> Place:
         """Return how far a partition of the requests was read."""

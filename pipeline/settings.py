@@ -5,14 +5,17 @@ Nothing in it is secret. Paths in it are relative to the file, so that its folde
 
 import json
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
+from pipeline.kafka_address import map_files
 from pipeline.passphrase import Passphrase
 from schemas.reasons import ReasonCode
+from schemas.topics import TENANT_PATTERN
 
 FILE_NAME = "privml.toml"
 ENVIRONMENT = "PRIVML_CONFIG"
@@ -98,11 +101,14 @@ def load_settings(path: Path) -> Settings:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"is no TOML file: {error}", file=path) from error
+    except (ValueError, RecursionError):
+        # What the parser leaves to `int`, and to the stack.
+        raise SettingsError("holds a number that is too long, or arrays nested too deep", file=path) from None
     folder = path.resolve().parent
     passphrase_file = _value(table, "passphrase_file", str, path, default="")
     return Settings(
         path=path,
-        tenant=_value(table, "tenant", str, path),
+        tenant=_tenant(table, path),
         transport=_resolve_url(_value(table, "transport", str, path), folder),
         key_epoch=_value(table, "key_epoch", int, path),
         authority=_value(table, "authority", str, path),
@@ -142,12 +148,16 @@ def _quoted(text: str) -> str:
 
 def _resolve_url(url: str, folder: Path) -> str:
     kind, colon, rest = url.partition(":")
-    return f"log:{folder / rest}" if colon and kind == "log" else url
+    if colon and kind == "log":
+        return f"log:{folder / rest}"
+    return map_files(url, lambda file: str(folder / file))
 
 
 def _shorten_url(url: str, folder: Path) -> str:
     kind, colon, rest = url.partition(":")
-    return f"log:{_shorten(Path(rest), folder)}" if colon and kind == "log" else url
+    if colon and kind == "log":
+        return f"log:{_shorten(Path(rest), folder)}"
+    return map_files(url, lambda file: _shorten(file, folder))
 
 
 def _shorten(path: Path, folder: Path) -> str:
@@ -159,7 +169,21 @@ def _value(table: dict[str, Any], name: str, kind: type, path: Path, default: An
     value = table.get(name, default)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise SettingsError(f"'{name}' is missing or of another type", file=path)
+    if isinstance(value, int) and not 0 <= value < 1 << 63:
+        raise SettingsError(f"'{name}' is out of range", file=path)
+    if isinstance(value, str) and "\0" in value:
+        # No path holds one; opening it would fail as a bug does.
+        raise SettingsError(f"'{name}' holds a NUL character", file=path)
     return value
+
+
+def _tenant(table: dict[str, Any], path: Path) -> str:
+    name: str = _value(table, "tenant", str, path)
+    if re.search(TENANT_PATTERN, name) is None:
+        raise SettingsError(
+            "'tenant' is not 1 to 32 lower-case letters, digits and hyphens, no hyphen first", file=path
+        )
+    return name
 
 
 def _hex(table: dict[str, Any], name: str, path: Path) -> bytes:

@@ -5,6 +5,7 @@ from weakref import WeakValueDictionary
 
 from pipeline.embedded_log import EmbeddedLog
 from pipeline.errors import InvalidTransportUrlError
+from pipeline.kafka_address import SCHEME, parse_kafka_url
 from pipeline.memory_transport import MemoryBroker, MemoryTransport
 from pipeline.transport import Transport
 
@@ -17,7 +18,8 @@ def open_transport(url: str) -> Transport:
 
     Args:
         url: `log:DIR` for the embedded log in a directory of this host, which is made if it
-            is not there; `memory:` or `memory:NAME` for topics within this process.
+            is not there; `memory:` or `memory:NAME` for topics within this process;
+            `kafka://HOST:PORT` for a cluster, see `pipeline.kafka_address`.
 
     Raises:
         InvalidTransportUrlError: Another kind of URL, or no directory.
@@ -30,6 +32,9 @@ def open_transport(url: str) -> Transport:
         if not rest:
             raise InvalidTransportUrlError("name the directory: log:DIR")
         return EmbeddedLog(Path(rest))
-    if colon and kind == "kafka":
-        raise InvalidTransportUrlError("kafka:// is not available in this version; use log:DIR")
-    raise InvalidTransportUrlError("a transport is log:DIR or memory:")
+    if colon and kind == SCHEME:
+        # Only here, since the library takes a while to import.
+        from pipeline.kafka_transport import KafkaTransport  # noqa: PLC0415
+
+        return KafkaTransport(parse_kafka_url(url))
+    raise InvalidTransportUrlError("a transport is log:DIR, kafka://HOST:PORT or memory:")

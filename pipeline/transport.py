@@ -35,8 +35,8 @@ class Position:
 class Message:
     """One message as read. Key and headers are not signed: routing hints, never facts.
 
-    `written_at` is the writing host's clock in nanoseconds since 1970; for people, not for
-    decisions.
+    `written_at` is the clock of the writing host, or of the broker, in nanoseconds since 1970;
+    for people, not for decisions.
     """
 
     topic: str
@@ -50,12 +50,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class TopicInfo:
-    """Size and bounds of a topic; the offsets are per partition. `bytes` counts keys and values."""
+    """Size and bounds of a topic; the offsets are per partition.
+
+    `messages` counts offsets: compaction may have emptied some. `bytes` counts keys and values; it
+    is None where the transport does not know.
+    """
 
     topic: str
     partitions: int
     messages: int
-    bytes: int
+    bytes: int | None
     oldest_offset: tuple[int, ...]
     next_offset: tuple[int, ...]
 

@@ -103,7 +103,7 @@ class MasterUnit:
             return decode(Withdrawal, arrival.body)
         if arrival.kind != "chunk":
             raise Refusal(ReasonCode.MALFORMED)
-        chunk = decode(Chunk, arrival.body)
+        chunk = decode(Chunk, arrival.body, len(arrival.body))
         if chunk.schema_digest != self.tenant.schema.digest:
             raise Refusal(ReasonCode.WRONG_SCHEMA)
         self._refuse_repeated(arrival)
@@ -127,7 +127,7 @@ class MasterUnit:
         """
         if arrival.kind != "query":
             raise Refusal(ReasonCode.MALFORMED)
-        query = decode(Query, arrival.body)
+        query = decode(Query, arrival.body, len(arrival.body))
         limits = self.tenant.configuration.limits
         if len(query.query_id) != QUERY_ID_BYTES:
             raise Refusal(ReasonCode.MALFORMED)

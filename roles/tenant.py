@@ -197,6 +197,15 @@ def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant
         }
         schema = decode_schema(configuration.data_schema)
         models = [_checked_model(model, schema) for model in configuration.models]
+        verifying = {
+            party.name: VerifyingParty(
+                party.name,
+                Role(party.role),
+                Ed25519PublicKey.from_public_bytes(party.verify_key),
+                configuration.key_epoch,
+            )
+            for party in configuration.parties
+        }
     except (CryptoError, SchemaError, ValueError) as error:
         raise ConfigurationError(f"the configuration does not check: {error}") from error
     if len({model.model_id for model in models}) != len(models) or not models:
@@ -217,15 +226,7 @@ def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant
         unit_keys=unit_keys,
         service_key=joint_key(unit_keys["mu"], unit_keys["su"]),
         schema=schema,
-        verifying={
-            party.name: VerifyingParty(
-                party.name,
-                Role(party.role),
-                Ed25519PublicKey.from_public_bytes(party.verify_key),
-                configuration.key_epoch,
-            )
-            for party in configuration.parties
-        },
+        verifying=verifying,
         client_keys={
             party.name: keys[party.name] for party in configuration.parties if party.role == "client"
         },

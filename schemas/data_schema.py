@@ -8,6 +8,7 @@ import hashlib
 import unicodedata
 from collections.abc import Sequence
 from enum import Enum
+from functools import lru_cache
 from itertools import pairwise
 
 from crypto.errors import SchemaError
@@ -170,6 +171,8 @@ class DataSchema(WireStruct):
         return hashlib.sha256(encode_schema(self)).digest()
 
 
+# Every chunk and query names its schema's digest, and a process sees few schemas.
+@lru_cache(maxsize=16)
 def encode_schema(schema: DataSchema) -> bytes:
     """Encode canonically: equal schemas give equal bytes, and these are what is signed."""
     return encode(schema)

@@ -64,6 +64,9 @@ def load_schema(text: str) -> DataSchema:
         document = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise SchemaError(f"the schema is not valid TOML: {error}") from error
+    except (ValueError, ArithmeticError, RecursionError):
+        # What the parser leaves to the types that it builds, and to the stack.
+        raise SchemaError("the schema holds a number that is too long, or arrays nested too deep") from None
     _require_keys(document, {"format", "label", "attributes"}, "the schema")
     if document["format"] != FORMAT:
         raise SchemaError(f"the schema's format must be {FORMAT!r}")

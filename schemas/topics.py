@@ -121,8 +121,9 @@ TOPICS: dict[TopicName, Topic] = {
     for topic in (
         _topic(_N.CONFIG, _K.NAME, {_R.AUTHORITY}, EVERYBODY, Kept.COMPACTED, _D.FULL),
         _topic(_N.CHUNKS, _K.OWNER, {_R.OWNER}, {_R.MU, _R.AUDITOR}, Kept.AUDIT_WINDOW, _D.FULL),
-        # The auditor compares receipts with the journal.
-        _topic(_N.RECEIPTS, _K.OWNER, {_R.MU}, {_R.OWNER, _R.AUDITOR}, Kept.AUDIT_WINDOW, _D.FULL),
+        # The auditor compares receipts with the journal. A restarted MU looks which of its last
+        # receipts, answers and dead letters are missing.
+        _topic(_N.RECEIPTS, _K.OWNER, {_R.MU}, {_R.OWNER, _R.AUDITOR, _R.MU}, Kept.AUDIT_WINDOW, _D.FULL),
         # One partition: the hash chain is one sequence.
         _topic(_N.JOURNAL, _K.NONE, {_R.MU}, {_R.MU, _R.AUDITOR}, Kept.FOREVER, _D.FULL),
         _topic(_N.HEADS, _K.MODEL, UNITS, EVERYBODY, Kept.FOREVER, _D.FULL),
@@ -130,9 +131,9 @@ TOPICS: dict[TopicName, Topic] = {
         _topic(_N.ROUND_REQUESTS, _K.SESSION, {_R.MU}, UNITS, Kept.SHORT, _D.NORMAL, partitions=16),
         _topic(_N.ROUND_REPLIES, _K.SESSION, {_R.SU}, UNITS, Kept.SHORT, _D.NORMAL, partitions=16),
         _topic(_N.QUERIES, _K.CLIENT, {_R.CLIENT}, UNITS, Kept.AUDIT_WINDOW, _D.NORMAL),
-        _topic(_N.ANSWERS, _K.CLIENT, {_R.MU}, {_R.CLIENT}, Kept.AUDIT_WINDOW, _D.NORMAL),
+        _topic(_N.ANSWERS, _K.CLIENT, {_R.MU}, {_R.CLIENT, _R.MU}, Kept.AUDIT_WINDOW, _D.NORMAL),
         _topic(_N.SNAPSHOTS, _K.MODEL, {_R.MU}, {_R.MU, _R.AUDITOR}, Kept.COMPACTED, _D.FULL),
-        _topic(_N.DEAD_LETTERS, _K.NONE, UNITS, {_R.OPERATOR}, Kept.AUDIT_WINDOW, _D.NORMAL),
+        _topic(_N.DEAD_LETTERS, _K.NONE, UNITS, {_R.OPERATOR, _R.MU}, Kept.AUDIT_WINDOW, _D.NORMAL),
     )
 }
 

@@ -135,7 +135,9 @@ def test_every_dependency_has_its_reason_in_contributing() -> None:
         assert f"| {name} |" in text, name
 
 
-@pytest.mark.parametrize("target", ["install", "demo", "test", "check", "bench", "lock", "clean"])
+@pytest.mark.parametrize(
+    "target", ["install", "demo", "test", "kafka", "test-kafka", "check", "bench", "lock", "clean"]
+)
 def test_make_help_lists_every_target(target: str) -> None:
     shown = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert f"make {target} " in shown

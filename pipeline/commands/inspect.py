@@ -27,7 +27,8 @@ def topics(config: ConfigOption = None, transport: TransportOption = None, json:
     output = Output(json)
     output.result("inspect topics", {"topics": listed})
     for info in listed:
-        output.document(f"{info['topic']:32} {info['messages']:8} messages {info['bytes']:12} bytes")
+        size = "" if info["bytes"] is None else f" {info['bytes']:12} bytes"
+        output.document(f"{info['topic']:32} {info['messages']:8} messages{size}")
 
 
 @app.command()

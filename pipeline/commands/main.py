@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.acl import app as acl_app
+from pipeline.commands.audit import audit
 from pipeline.commands.authority import app as authority_app
 from pipeline.commands.client import app as client_app
 from pipeline.commands.client import predict
@@ -15,7 +17,9 @@ from pipeline.commands.errors import errors
 from pipeline.commands.inspect import app as inspect_app
 from pipeline.commands.output import Output, command_errors
 from pipeline.commands.owner import app as owner_app
+from pipeline.commands.replay import replay
 from pipeline.commands.schema import app as schema_app
+from pipeline.commands.topics import app as topics_app
 from pipeline.commands.units import mu_app, su_app
 from schemas.reasons import ExitCode
 
@@ -60,6 +64,10 @@ app.add_typer(owner_app, name="owner")
 app.add_typer(client_app, name="client")
 app.command()(predict)
 app.add_typer(inspect_app, name="inspect")
+app.add_typer(topics_app, name="topics")
+app.add_typer(acl_app, name="acl")
+app.command()(audit)
+app.command()(replay)
 app.command()(errors)
 
 

@@ -130,6 +130,7 @@ def failure_of(error: BaseException) -> Failure:
             file=None if file is None else str(file),
             line=getattr(leaf, "line", None),
             column=getattr(leaf, "column", None),
+            exit_code=getattr(leaf, "exit_code", None),
         )
     if isinstance(leaf, OSError) and leaf.errno in {errno.ENOSPC, errno.EDQUOT}:
         return _failure(ReasonCode.STORAGE_FULL, "no space is left to write to")
@@ -207,8 +208,10 @@ def _failure(
     file: str | None = None,
     line: int | None = None,
     column: str | None = None,
+    exit_code: int | None = None,
 ) -> Failure:
-    return Failure(reason.value, message, hint or reason.hint, file, line, column, reason.exit_code)
+    ending = reason.exit_code if exit_code is None else exit_code
+    return Failure(reason.value, message, hint or reason.hint, file, line, column, ending)
 
 
 def _write_failure(failure: Failure, *, json: bool) -> None:

@@ -16,6 +16,7 @@ from pipeline.commands.options import (
     TransportOption,
 )
 from pipeline.commands.output import JsonOption, Output, service, write_object
+from pipeline.commands.self_audit import add_self_audit
 from schemas.topics import Role
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ mu_app = typer.Typer(invoke_without_command=True, help="Run the master unit, or 
 su_app = typer.Typer(invoke_without_command=True, help="Run the secondary unit, or make its keys.")
 add_keygen(mu_app, Role.MU)
 add_keygen(su_app, Role.SU)
+add_self_audit(mu_app, Role.MU)
+add_self_audit(su_app, Role.SU)
 
 
 @mu_app.callback()

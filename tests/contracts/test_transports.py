@@ -10,12 +10,18 @@ from contracts.transport_contract import PROMISES, OpenHandle, Promise
 
 from pipeline.embedded_log import EmbeddedLog
 from pipeline.memory_transport import MemoryBroker, MemoryTransport
+from pipeline.topic_urls import open_transport
+
+KAFKA = pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(60)])
 
 
-@pytest.fixture(params=["memory", "embedded_log"])
+@pytest.fixture(params=["memory", "embedded_log", KAFKA])
 def open_handle(request: pytest.FixtureRequest, tmp_path: Path) -> OpenHandle:
     if request.param == "memory":
         return partial(MemoryTransport, MemoryBroker())
+    if request.param == "kafka":
+        address: str = request.getfixturevalue("empty_kafka")
+        return partial(open_transport, f"kafka://{address}")
     return partial(EmbeddedLog, tmp_path / "topics")
 
 

@@ -217,7 +217,8 @@ async def topics_are_described(open_handle: OpenHandle) -> None:
         await transport.append(ONE.topic, b"key", b"12345")
         await transport.append(MANY.topic, None, b"", partition=2)
         many, one = await transport.topics()
-        assert (one.topic, one.partitions, one.messages, one.bytes) == (ONE.topic, 1, 1, 8)
+        assert (one.topic, one.partitions, one.messages) == (ONE.topic, 1, 1)
+        assert one.bytes in {8, None}
         assert (one.oldest_offset, one.next_offset) == ((0,), (1,))
         assert (many.messages, many.next_offset[2], sum(many.next_offset)) == (1, 1, 1)
 

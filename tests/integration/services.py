@@ -287,9 +287,9 @@ class House:
         service = await self.client(client)
         return await service.ask(MODEL, self.bits(rows), PATIENCE)
 
-    async def put_query(self, rows: EncodedRecords, client: str = "c") -> Query:
+    async def put_query(self, rows: EncodedRecords, client: str = "c", seed: int = 0) -> Query:
         """Put a query on its topic without waiting for its answer."""
-        coins = seeded_coins(f"query {client}")
+        coins = seeded_coins(f"query {client} {seed}")
         query = make_query(self.tenant, client, MODEL, self.bits(rows), coins)
         await self.put(client, TopicName.QUERIES, "query", encode(query))
         return query

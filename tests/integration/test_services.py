@@ -1,19 +1,25 @@
 """Training and asking through the services of all roles, against the twin in the clear."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from doubles import seeded_coins
-from integration.services import MODEL, PATIENCE, CrashError, House, SplittingPublisher, until
+from integration.services import LEDGER, MODEL, PATIENCE, CrashError, House, SplittingPublisher, until
 
+from pipeline import master_service, query_sessions, rounds
+from pipeline.client_service import NoAnswerError
 from roles.client import make_query
 from roles.refusal import Refusal
-from schemas.codec import encode
+from roles.secondary_unit import SecondaryUnit
+from schemas.codec import MAX_MESSAGE_BYTES, encode
 from schemas.configuration import Limits
+from schemas.data_schema import SCHEMA_VERSION, CategoricalAttribute, ClassLabel, DataSchema, Missing
 from schemas.journal import EntryKind
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
+from schemas.rounds import Reply, Request
 from schemas.topics import TopicName
 
 # Chunks and queries are cut into a few parts, the units' messages into up to a hundred.
@@ -228,10 +234,174 @@ async def test_a_part_pushed_out_by_newer_ones_is_reported(tmp_path: Path) -> No
         ]
         for wires in groups:
             await publisher.append(TopicName.CHUNKS, wires[:1], key=b"a")
-        await until(lambda: len(house.dead_letters()) == 2)
+        await until(lambda: len(house.receipts()) == 2)
         assert [letter.reason for letter in house.dead_letters()] == ["incomplete_parts"] * 2
-        assert [(r.owner_sequence, r.reason) for r in house.receipts()] == [
-            (0, "incomplete_parts"),
-            (1, "incomplete_parts"),
-        ]
+        told = {(receipt.owner_sequence, receipt.reason) for receipt in house.receipts()}
+        assert told == {(0, "incomplete_parts"), (1, "incomplete_parts")}
         assert master.unit.model.version == 0
+
+
+async def test_a_chunk_above_the_size_of_a_message_is_learnt(tmp_path: Path) -> None:
+    # So many counts that their ciphertexts take more than 4 MiB.
+    values = tuple(f"v{i}" for i in range(400))
+    attributes = tuple(CategoricalAttribute(f"a{i}", values, Missing.REFUSE) for i in range(9))
+    label = ClassLabel("kind", tuple(f"c{i}" for i in range(30)))
+    schema = DataSchema(SCHEMA_VERSION, attributes, label)
+    async with House(tmp_path, schema=schema) as house, house.mu() as master:
+        (sent,) = await house.publish("a", house.records(10, 0))
+        assert sent.bytes > MAX_MESSAGE_BYTES
+        assert len(house.messages(TopicName.CHUNKS)) == 2
+        model = master.unit.model
+    assert (await house.state()).model == model
+
+
+# --- an SU that will not, and one that is not there
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, change: Callable[[Request, Reply], Reply]) -> None:
+    """Change every reply of SU."""
+    answer = SecondaryUnit.answer
+
+    def changed(unit: SecondaryUnit, request: Request, body: bytes, query: Query | None) -> Reply:
+        return change(request, answer(unit, request, body, query))
+
+    monkeypatch.setattr(SecondaryUnit, "answer", changed)
+
+
+def with_reason(reason: str) -> Callable[[Request, Reply], Reply]:
+    return lambda request, reply: Reply(reply.session, reply.step, reply.request_hash, reason, ())
+
+
+@pytest.mark.parametrize(
+    ("given", "told", "attempts"),
+    [
+        ("plan_violation", "plan_violation", 3),
+        ("invalid_ciphertext", "invalid_ciphertext", 1),
+        ("no mood", "protocol_error", 1),
+    ],
+)
+async def test_an_su_that_always_refuses_fails_the_query_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, told: str, attempts: int
+) -> None:
+    async with House(tmp_path) as house, house.units_running():
+        await house.publish("a", house.records(20, 0))
+        with monkeypatch.context() as stubborn:
+            answering(stubborn, with_reason(given))
+            for _ in range(2):
+                with pytest.raises(Refusal) as refused:
+                    await house.ask(house.records(2, "asked"))
+                assert refused.value.reason == told
+        requests = sum(len(house.messages(TopicName.ROUND_REQUESTS, p)) for p in range(16))
+        assert requests == 2 * attempts
+        assert [entry.kind for entry in house.journal()][1:] == ["query", "answered"] * 2
+        # It comes to reason: the next query is answered, base transfers and all.
+        assert len(await house.ask(house.records(2, "asked later"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("purpose", "step", "section", "told"),
+    [
+        # A key that is none is found out; of a wrong label, SU is trusted to be curious and not to lie.
+        ("base_ot", 1, 1, "invalid_key"),
+        ("query", 3, 0, ""),
+        ("query", 3, -1, ""),
+    ],
+)
+async def test_an_su_that_replies_nonsense_fails_the_query_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, purpose: str, step: int, section: int, told: str
+) -> None:
+    def nonsense(request: Request, reply: Reply) -> Reply:
+        if (request.subject.purpose, request.step) != (purpose, step):
+            return reply
+        sections = list(reply.sections)
+        sections[section] = b"\xff" * len(sections[section])
+        return Reply(reply.session, reply.step, reply.request_hash, "", tuple(sections))
+
+    async with House(tmp_path) as house, house.mu() as master:
+        await house.publish("a", house.records(20, 0))
+        query = await house.put_query(house.records(2, "asked"))
+        with monkeypatch.context() as mad:
+            answering(mad, nonsense)
+            async with house.su():
+                await until(lambda: len(house.answers()) == 1)
+        (answer,) = house.answers()
+        assert (answer.query_id, answer.reason) == (query.query_id, told)
+        assert not master.unit.open_queries
+        # What SU noted of its nonsense would hold it to it.
+        (house.folder / LEDGER).unlink()
+        async with house.su():
+            assert len(await house.ask(house.records(2, "asked later"))) == 2
+
+
+async def test_a_plan_that_does_not_fit_fails_the_query_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with House(tmp_path) as house, house.units_running():
+        await house.publish("a", house.records(20, 0))
+        await house.ask(house.records(2, "small"))
+        largest = max(len(m.value) for p in range(16) for m in house.messages(TopicName.ROUND_REPLIES, p))
+        monkeypatch.setattr(rounds, "MAX_BODY_BYTES", largest + rounds.FRAME_BYTES)
+        with pytest.raises(Refusal) as refused:
+            await house.ask(house.records(100, "large"))
+        assert refused.value.reason == ReasonCode.TOO_LARGE
+
+
+async def test_queries_wait_on_their_topic_while_su_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(master_service, "QUERIES_HELD", 3)
+    async with House(tmp_path) as house, house.mu() as master:
+        await house.publish("a", house.records(20, 0))
+        for i in range(10):
+            await house.put_query(house.records(1, f"asked {i}"), seed=i)
+        await until(lambda: len(master.unit.open_queries) == 3)
+        # Training does not wait for them.
+        await house.publish("a", house.records(20, 1))
+        assert len(master.unit.open_queries) == 3
+        async with house.su():
+            await until(lambda: len(house.answers()) == 10)
+    assert {answer.reason for answer in house.answers()} == {""}
+    assert len({answer.query_id for answer in house.answers()}) == 10
+
+
+async def test_a_silent_unit_is_named(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+        async with house.mu():
+            await house.publish("a", house.records(20, 0))
+            client = await house.client()
+            for _ in range(2):
+                with pytest.raises(NoAnswerError, match="SU is silent"):
+                    await client.ask(MODEL, house.bits(house.records(1, "asked")), 0.3)
+        async with house.units_running():
+            await until(lambda: len(house.answers()) == 2)
+        client = await house.client()
+        with pytest.raises(NoAnswerError, match="MU is silent"):
+            await client.ask(MODEL, house.bits(house.records(1, "asked")), 0.3)
+
+
+async def test_an_unexpected_error_is_not_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with House(tmp_path) as house:
+        async with house.mu():
+            await house.publish("a", house.records(20, 0))
+        query = await house.put_query(house.records(2, "asked"))
+
+        def broken(*_: object) -> Reply:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as bug:
+            bug.setattr(SecondaryUnit, "answer", broken)
+            async with house.mu():
+                with pytest.raises(BaseExceptionGroup) as ended:
+                    async with house.su():
+                        await asyncio.sleep(PATIENCE)
+        assert ended.value.subgroup(ZeroDivisionError) is not None
+        with monkeypatch.context() as bug:
+            bug.setattr(query_sessions, "query_master", broken)
+            async with house.su():
+                with pytest.raises(BaseExceptionGroup) as ended:
+                    async with house.mu():
+                        await asyncio.sleep(PATIENCE)
+        assert ended.value.subgroup(ZeroDivisionError) is not None
+        async with house.units_running():
+            await until(lambda: len(house.answers()) == 1)
+        assert len(house.labels(query)) == 2

@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import IO, Self
 
 from kafka.certificates import write_certificate
-
 from pipeline.kafka_settings import access_settings, broker_settings
 
 JARS = Path(__file__).parents[2] / "build" / "kafka" / "libs"
@@ -96,7 +95,9 @@ class KafkaBroker:
             f"--add-scram=SCRAM-SHA-512=[name={name},password={password}]"
             for name, password in self._users.items()
         ]
-        self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties), *scram).wait()
+        self._java(
+            "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties), *scram
+        ).wait()
         self.restart()
 
     def restart(self) -> None:
@@ -172,7 +173,7 @@ class KafkaBroker:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call into libc, no lock
         )
 
     def _listeners(self, controller_port: int) -> dict[str, str]:
@@ -209,16 +210,22 @@ class KafkaBroker:
         """Ask for the API versions, which every listener answers to anybody."""
         request = struct.pack(">hhih", 18, 0, 1, 0)
         try:
-            with socket.create_connection(("127.0.0.1", self._port), timeout=2) as plain:
-                connection = self._encrypted(plain) if self._tls else plain
+            with self._connect() as connection:
                 connection.sendall(struct.pack(">i", len(request)) + request)
                 return len(connection.recv(4)) == 4
         except OSError:
             return False
 
-    def _encrypted(self, plain: socket.socket) -> ssl.SSLSocket:
-        context = ssl.create_default_context(cafile=self.certificate)
-        return context.wrap_socket(plain, server_hostname="127.0.0.1")
+    def _connect(self) -> socket.socket:
+        plain = socket.create_connection(("127.0.0.1", self._port), timeout=2)
+        if not self._tls:
+            return plain
+        try:
+            context = ssl.create_default_context(cafile=self.certificate)
+            return context.wrap_socket(plain, server_hostname="127.0.0.1")
+        except OSError:
+            plain.close()
+            raise
 
 
 def _free_ports(count: int) -> Sequence[int]:

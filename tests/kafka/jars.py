@@ -20,9 +20,7 @@ TRIES = 3
 
 def checksums(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every jar by name."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.jar"))
-    }
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.jar"))}
 
 
 def listed() -> dict[str, str]:
@@ -36,7 +34,11 @@ def differences(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
     return [
         *(f"missing: {name}" for name in sorted(wanted.keys() - found.keys())),
         *(f"not on the list: {name}" for name in sorted(found.keys() - wanted.keys())),
-        *(f"another content: {name}" for name in sorted(found) if wanted.get(name, found[name]) != found[name]),
+        *(
+            f"another content: {name}"
+            for name in sorted(found)
+            if wanted.get(name, found[name]) != found[name]
+        ),
     ]
 
 
@@ -71,8 +73,8 @@ def main() -> None:
     for program, package in (("java", "a Java runtime, 17 or later"), ("mvn", "Maven")):
         if shutil.which(program) is None:
             sys.exit(
-                f"{program} not found: the Kafka broker of the tests needs {package}. Without it, name a broker "
-                "that runs already with PRIVML_TEST_KAFKA=host:port, or leave these tests out with "
+                f"{program} not found: the Kafka broker of the tests needs {package}. Without it, name a "
+                "broker that runs already with PRIVML_TEST_KAFKA=host:port, or leave these tests out with "
                 "PRIVML_SKIP_KAFKA=1."
             )
     folder: Path = given.folder.resolve()

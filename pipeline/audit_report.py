@@ -1,0 +1,108 @@
+"""The result of an audit as it is printed: `audit/1` of docs/cli.md."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from roles.findings import Finding
+from roles.model_record import ModelRecord
+from roles.model_state import ModelState
+from roles.tenant import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How much an audit looked at."""
+
+    signatures: int = 0
+    journal_entries: int = 0
+    chunks_accepted: int = 0
+    chunks_rejected: int = 0
+    withdrawals: int = 0
+    receipts: int = 0
+    snapshots: int = 0
+    sessions_recomputed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedModel:
+    """What an audit says of the model; None where nothing is known.
+
+    Attributes:
+        model_id: Which model.
+        version: The one after the last entry.
+        recorded: Hash of that version as heads or a refresh have it.
+        recomputed: Its hash from the chunks.
+    """
+
+    model_id: str
+    version: int | None = None
+    recorded: bytes | None = None
+    recomputed: bytes | None = None
+
+    @classmethod
+    def of(
+        cls, tenant: Tenant, version: int, model: ModelState | None, record: ModelRecord
+    ) -> "AuditedModel":
+        """Return what is known of a model; only a record of its very version can be compared."""
+        recorded = record.recorded[1] if record.recorded and record.recorded[0] == version else None
+        recomputed = None if model is None else model.hash(tenant)
+        return cls(tenant.configuration.models[0].model_id, version, recorded, recomputed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the field `model`."""
+        known = self.recorded is not None and self.recomputed is not None
+        return {
+            "id": self.model_id,
+            "version": self.version,
+            "sha256_recorded": None if self.recorded is None else self.recorded.hex(),
+            "sha256_recomputed": None if self.recomputed is None else self.recomputed.hex(),
+            "matches": self.recorded == self.recomputed if known else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What an audit looked at and found.
+
+    Attributes:
+        findings: In the order in which they were made.
+        checked: How much of what.
+        model: About the model.
+        first: Sequence of the first entry; None where the journal was not read.
+        last: Sequence of the last entry, −1 of none.
+        skipped: What was not looked at, and could have been.
+    """
+
+    findings: Sequence[Finding]
+    checked: Checked
+    model: AuditedModel
+    first: int | None = None
+    last: int | None = None
+    skipped: Sequence[str] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields of the object."""
+        return {
+            "ok": self.ok,
+            "from": {"journal_sequence": self.first, "snapshot": None},
+            "to": {"journal_sequence": self.last, "snapshot": None},
+            "checked": {name: getattr(self.checked, name) for name in Checked.__slots__},
+            "model": self.model.as_dict(),
+            "findings": [
+                {
+                    "code": finding.code.value,
+                    "topic": finding.place.topic,
+                    "partition": finding.place.partition,
+                    "offset": finding.place.offset,
+                    "detail": finding.detail,
+                }
+                for finding in self.findings
+            ],
+            "skipped": list(self.skipped),
+        }

@@ -1,0 +1,245 @@
+"""One pass over the journal with `roles.auditor`; nothing is written.
+
+Beside the journal the topics that its entries point to are read, so that memory does not grow with
+what lies on them. Where the journal ends is settled first; what a running unit adds meanwhile
+is left for the next audit.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from crypto.parameters import Ciphertext
+from pipeline.errors import BrokerRefusedError, UnknownTopicError
+from pipeline.mailbox import Inbox
+from pipeline.meter import Meter
+from pipeline.signed_messages import SignedMessages, place_of
+from pipeline.stored_message import stored_message
+from pipeline.topic_cursor import Taken, TopicCursor, arrival_of
+from pipeline.transport import Transport
+from roles.arrival import Arrival, Refused
+from roles.auditor import Auditor, ClosedQuery, chunk_ciphertexts
+from roles.findings import FindingCode, Findings, Place
+from roles.journal_chain import JournalChain, Link
+from roles.judging import judge_messages
+from roles.receipt_check import ReceiptCheck
+from roles.tenant import Tenant
+from schemas.heads import Head
+from schemas.journal import EntryKind, Receipt
+from schemas.topics import TopicName, topic_name
+
+BATCH_ENTRIES = 128
+BATCH_BYTES = 16 << 20
+GRACE_SECONDS = 2.0
+"""How long to wait for receipts of the last decisions: MU sends them after its entries."""
+GRACE_ENTRIES = 256
+
+NOT_READABLE = (UnknownTopicError, BrokerRefusedError)
+"""A topic that this auditor may not read, or that this tenant does not have."""
+
+ClosedHook = Callable[[Sequence[ClosedQuery]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """An entry that waits for its batch."""
+
+    link: Link
+    message: Arrival | Refused | None
+    readable: bool
+
+
+class JournalAudit:
+    """Folds the journal and compares.
+
+    Args:
+        transport: Where the topics are; only read.
+        tenant: Public facts.
+        findings: Where findings go.
+        meter: Counts what was seen.
+        proofs: Whether to verify the proofs of plaintext knowledge.
+        closed: Called with the queries that a batch of entries closed.
+        grace_seconds: How long to wait for receipts of the last decisions.
+
+    Attributes:
+        auditor: The fold.
+        receipts: What became of receipts.
+        unreadable: Topics that could not be read.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        tenant: Tenant,
+        findings: Findings,
+        meter: Meter,
+        *,
+        proofs: bool = True,
+        closed: ClosedHook | None = None,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        self._transport = transport
+        self._tenant = tenant
+        self._findings = findings
+        self._meter = meter
+        self._closed = closed
+        self._grace_seconds = grace_seconds
+        self.auditor = Auditor(tenant, findings, proofs)
+        self.receipts = ReceiptCheck(findings)
+        self.unreadable: list[TopicName] = []
+        self._chain = JournalChain(findings)
+        self._cursors = {
+            topic: TopicCursor(transport, tenant, topic, meter)
+            for topic in (TopicName.CHUNKS, TopicName.QUERIES)
+        }
+        self._heads = SignedMessages(transport, tenant, TopicName.HEADS, Head, findings, meter)
+        self._receipts = SignedMessages(transport, tenant, TopicName.RECEIPTS, Receipt, findings, meter)
+        self._pending: list[_Pending] = []
+        self._pending_bytes = 0
+
+    @property
+    def last_sequence(self) -> int:
+        """Sequence of the last entry, −1 of none."""
+        return self._chain.next_sequence - 1
+
+    async def run(self) -> None:
+        """Read the journal to where it ends now."""
+        # Receipts and heads first: each that is there by now is of an entry that is read below.
+        await self._receipts.open()
+        await self._open_optional(TopicName.HEADS, self._heads.open)
+        for topic, cursor in self._cursors.items():
+            await self._open_optional(topic, cursor.open)
+        name = topic_name(self._tenant.name, TopicName.JOURNAL)
+        end = await self._transport.end_offset(name, 0)
+        beginning = await self._transport.beginning_offset(name, 0)
+        journal = Inbox(self._transport, self._tenant, TopicName.JOURNAL, offset=beginning, meter=self._meter)
+        while (before := journal.next_offset) < end:
+            for message in await journal.receive(0.0, max_messages=min(BATCH_ENTRIES, end - before)):
+                if arrival_of(message).offset < end:
+                    await self._take(message)
+            await self._flush()
+            await self._read_receipts()
+            if journal.next_offset == before:
+                break
+        await self._finish_receipts()
+        if self._chain.strayed is None:
+            self.auditor.record.end()
+            await self._read_heads()
+        else:
+            # What follows from entries that do not continue the chain is not known.
+            self.auditor.complete = False
+
+    async def _open_optional(self, topic: TopicName, open_topic: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await open_topic()
+        except NOT_READABLE:
+            self.unreadable.append(topic)
+
+    # --- entries
+
+    async def _take(self, message: Arrival | Refused) -> None:
+        link = self._chain.take(message)
+        if link is None:
+            return
+        withdrawal = link.entry.kind == EntryKind.WITHDRAW
+        if withdrawal:
+            # Which chunk goes is known once all before is folded.
+            await self._flush()
+        found, readable = await self._decided_message(link)
+        self._pending.append(_Pending(link, found, readable))
+        self._pending_bytes += len(found.body) if isinstance(found, Arrival) else 0
+        if withdrawal or len(self._pending) >= BATCH_ENTRIES or self._pending_bytes >= BATCH_BYTES:
+            await self._flush()
+
+    async def _decided_message(self, link: Link) -> tuple[Arrival | Refused | None, bool]:
+        entry = link.entry
+        if entry.kind == EntryKind.ANSWERED:
+            return None, True
+        if entry.topic in self.unreadable:
+            return None, False
+        if entry.topic not in self._cursors or entry.partition != 0:
+            detail = f"entry {entry.sequence} decides a message where none is decided"
+            self._findings.add(FindingCode.WRONG_DECISION, link.place, detail)
+            return None, True
+        taken = await self._cursors[TopicName(entry.topic)].take(entry)
+        self._report(link, taken)
+        return taken.message, True
+
+    def _report(self, link: Link, taken: Taken) -> None:
+        for message in taken.passed:
+            why = f" ({message.reason!s})" if isinstance(message, Refused) else ""
+            detail = f"no entry decides this message{why}, though later ones are decided"
+            self._findings.add(FindingCode.MESSAGE_UNDECIDED, place_of(arrival_of(message)), detail)
+        if taken.message is None:
+            entry = link.entry
+            detail = f"entry {entry.sequence} decides a message that is not there, or was decided before"
+            if isinstance(taken.instead, Refused):
+                detail += f"; what is there is refused ({taken.instead.reason!s})"
+            elif taken.instead is not None:
+                detail += "; another one is"
+            place = Place(entry.topic, entry.partition, entry.offset)
+            self._findings.add(FindingCode.MESSAGE_MISSING, place, detail)
+
+    async def _flush(self) -> None:
+        pending, self._pending, self._pending_bytes = self._pending, [], 0
+        if not pending:
+            return
+        await self._read_heads()
+        withdrawn = None
+        if pending[-1].link.entry.kind == EntryKind.WITHDRAW:
+            withdrawn = await self._withdrawn(pending[-1].link)
+        await asyncio.to_thread(self._fold, pending, withdrawn)
+        closed, self.auditor.closed = self.auditor.closed, []
+        if self._closed is not None and closed:
+            await self._closed(closed)
+
+    def _fold(self, pending: Sequence[_Pending], withdrawn: Sequence[Ciphertext] | None) -> None:
+        messages = [item.message for item in pending if item.message is not None]
+        judged = iter(judge_messages(self.auditor.impartial, messages, proofs=self.auditor.proofs))
+        for item in pending:
+            own = None if item.message is None else next(judged)
+            self.auditor.fold(item.link, own, readable=item.readable, withdrawn=withdrawn)
+            self.receipts.expect(item.link, None if own is None else own.arrival.sequence)
+
+    async def _withdrawn(self, link: Link) -> Sequence[Ciphertext] | None:
+        known = self.auditor.withdrawn_chunk(link.entry)
+        if known is None:
+            return None
+        place = known.partition, known.offset, known.message_hash
+        arrival = await stored_message(self._transport, self._tenant, TopicName.CHUNKS, *place)
+        return None if arrival is None else chunk_ciphertexts(self._tenant, arrival)
+
+    # --- heads and receipts
+
+    async def _read_heads(self) -> None:
+        record = self.auditor.record
+        while record.wants_heads and not self._heads.at_end:
+            messages = await self._heads.next()
+            if messages is None:
+                return
+            for arrival, head in messages:
+                # A later one may be about an entry behind the end.
+                if arrival.offset < self._heads.end:
+                    record.offer_head(place_of(arrival), head)
+
+    async def _read_receipts(self, wait_seconds: float = 0.0) -> None:
+        while self.receipts.wants_more and await self._read_more_receipts(wait_seconds):
+            pass
+
+    async def _read_more_receipts(self, wait_seconds: float = 0.0) -> bool:
+        messages = await self._receipts.next(wait_seconds)
+        for arrival, receipt in messages or ():
+            self.receipts.offer(place_of(arrival), receipt)
+        return messages is not None
+
+    async def _finish_receipts(self) -> None:
+        strayed = self._chain.strayed is not None
+        self.receipts.end(lambda place: strayed or place.offset >= self._receipts.end)
+        while not self._receipts.at_end and await self._read_more_receipts():
+            pass
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._grace_seconds
+        last = self._chain.next_sequence - GRACE_ENTRIES
+        while self.receipts.missing_since(last) and (remaining := deadline - loop.time()) > 0:
+            await self._read_more_receipts(min(remaining, 0.2))
+        self.receipts.close()

@@ -1,0 +1,162 @@
+"""MU re-checks itself: its journal, and every session with SU run again, every request compared.
+
+Only MU's own keystore is opened; what SU said is taken from the topic. The programs are run by the
+same code as in the service, on an exchange that looks a step up instead of asking it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from crypto.errors import LocalProtocolError
+from pipeline.audit_report import AuditedModel, AuditReport, Checked
+from pipeline.errors import StorageError
+from pipeline.journal_audit import GRACE_SECONDS, JournalAudit
+from pipeline.journal_fold import stored_query
+from pipeline.meter import Meter
+from pipeline.query_sessions import BASE_KEY, UNANSWERABLE, QuerySessions
+from pipeline.recorded_exchange import NotRecordedError, RecordedExchange
+from pipeline.rounds import SecondaryRefusedError
+from pipeline.rounds_record import RoundsRecord, body_hash
+from pipeline.signed_messages import signatures_seen
+from pipeline.transport import Transport
+from roles.auditor import ClosedQuery
+from roles.building_blocks.base_transfers import TransferBases, base_master, base_plan, base_subject
+from roles.findings import FindingCode, Findings
+from roles.refusal import refusal_reason
+from roles.session import Session, session_name
+from roles.tenant import Tenant
+from roles.unit_keys import UnitKeys
+from schemas.codec import encode
+from schemas.queries import Answer
+
+PROOFS = "proofs"
+SESSIONS_CUT_OFF = "sessions whose rounds are not kept"
+
+
+async def audit_master(
+    transport: Transport,
+    tenant: Tenant,
+    keys: UnitKeys,
+    pool: ThreadPoolExecutor,
+    *,
+    grace_seconds: float = GRACE_SECONDS,
+) -> AuditReport:
+    """Fold MU's journal, run all of its sessions again, compare every request and every answer.
+
+    The proofs in chunks and queries are left to the public audit.
+
+    Args:
+        transport: Where the topics are; only read.
+        tenant: Public facts.
+        keys: MU's; nothing is saved to its keystore.
+        pool: Threads for the powers.
+        grace_seconds: How long to wait for receipts of the last decisions.
+    """
+    findings, meter = Findings(), Meter()
+    exchange = RecordedExchange(RoundsRecord(transport, tenant, findings, meter), meter)
+    # Before the journal: whatever was asked by now is journaled by the time that is read.
+    await exchange.open()
+    bases = await _run_base_session(exchange, tenant, keys, pool, findings)
+    own = replace(keys, bases=keys.bases or bases, save=_save_nothing)
+    async with asyncio.TaskGroup() as group:
+        sessions = QuerySessions(exchange, tenant, own, pool, group)
+        answers = _Answers(transport, tenant, sessions, findings)
+        journal = JournalAudit(
+            *(transport, tenant, findings, meter),
+            proofs=False,
+            closed=answers.check_all,
+            grace_seconds=grace_seconds,
+        )
+        await journal.run()
+        auditor = journal.auditor
+        open_queries = [ClosedQuery(*query, None) for query in auditor.unit.open_queries.values()]
+        await answers.check_all(open_queries)
+    if auditor.complete and auditor.model_known:
+        exchange.report_unexplained()
+    return AuditReport(
+        findings.found,
+        Checked(
+            signatures=signatures_seen(meter),
+            journal_entries=auditor.counts.journal_entries,
+            chunks_accepted=auditor.counts.chunks_accepted,
+            chunks_rejected=auditor.counts.chunks_rejected,
+            withdrawals=auditor.counts.withdrawals,
+            receipts=journal.receipts.checked,
+            sessions_recomputed=len(exchange.completed),
+        ),
+        AuditedModel.of(tenant, auditor.unit.model.version, auditor.current_model(), auditor.record),
+        first=0,
+        last=journal.last_sequence,
+        skipped=[PROOFS, *([SESSIONS_CUT_OFF] if answers.left_out else []), *map(str, journal.unreadable)],
+    )
+
+
+async def _run_base_session(
+    exchange: RecordedExchange, tenant: Tenant, keys: UnitKeys, pool: ThreadPoolExecutor, findings: Findings
+) -> TransferBases | None:
+    """Run the base transfers again if they are on the topic, and hold them against the keystore."""
+    place = exchange.beginning_of(session_name(tenant, base_subject()))
+    if place is None:
+        return None
+    session = Session(tenant, "mu", keys.seed, base_subject(), base_plan(tenant))
+    program = base_master(session, keys.delta, pool)
+    try:
+        bases = await exchange.run(session, program, BASE_KEY, "base_transfers")
+    except NotRecordedError:
+        return None
+    except UNANSWERABLE as error:
+        detail = f"the base transfers cannot be run again on what SU replied ({error.code!s})"
+        findings.add(FindingCode.BASES_DIFFER, place, detail)
+        return None
+    if keys.bases is not None and keys.bases != bases:
+        detail = "the base transfers, run again, give other seeds than the keystore has"
+        findings.add(FindingCode.BASES_DIFFER, place, detail)
+    return bases
+
+
+@dataclass(slots=True)
+class _Answers:
+    """Computes answers again and compares them with their hashes in the journal.
+
+    Attributes:
+        left_out: Whether an answer could not be computed because its rounds are not kept.
+    """
+
+    transport: Transport
+    tenant: Tenant
+    sessions: QuerySessions
+    findings: Findings
+    left_out: bool = False
+
+    async def check_all(self, queries: Sequence[ClosedQuery]) -> None:
+        """Check queries one after the other."""
+        for query in queries:
+            await self._check(query)
+
+    async def _check(self, closed: ClosedQuery) -> None:
+        asked, model = closed.asked, closed.model
+        try:
+            query = await stored_query(self.transport, self.tenant, asked)
+        except StorageError:
+            # Reported with the entry that accepted it.
+            return
+        try:
+            answer = await self.sessions.answer(asked, model, query)
+        except NotRecordedError:
+            self.left_out |= closed.closing is not None
+            return
+        except UNANSWERABLE as error:
+            reason = error.reason if isinstance(error, SecondaryRefusedError) else refusal_reason(error)
+            answer = Answer(query.query_id, query.rows, model.version, reason, b"")
+        if closed.closing is None:
+            return
+        if await asyncio.to_thread(lambda: body_hash(encode(answer))) != closed.closing.entry.message_hash:
+            detail = f"the answer to the query of entry {asked.sequence}, computed again, has another hash"
+            self.findings.add(FindingCode.ANSWER_DIFFERS, closed.closing.place, detail)
+
+
+def _save_nothing(_: object) -> NoReturn:
+    raise LocalProtocolError("a self-audit changes no keystore")

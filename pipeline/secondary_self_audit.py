@@ -1,0 +1,161 @@
+"""SU re-checks itself: every session run again from MU's requests, every reply compared.
+
+Only SU's own keystore is opened. Replies are functions of the requests, the clients' queries and
+SU's keys, so a reply that is not the same to the last byte was not made by this program with these
+keys, or was changed since.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from crypto.errors import SchemaError
+from pipeline.audit_report import AuditedModel, AuditReport, Checked
+from pipeline.meter import Meter
+from pipeline.query_sessions import BASE_KEY
+from pipeline.rounds_record import PARTITIONS, RecordedReply, RoundsRecord, body_hash
+from pipeline.signed_messages import place_of, signatures_seen
+from pipeline.stored_message import stored_message
+from pipeline.transport import Transport, partition_for_key
+from roles.arrival import Arrival
+from roles.building_blocks.base_transfers import TransferBases
+from roles.findings import FindingCode, Findings, Place
+from roles.secondary_unit import SecondaryUnit
+from roles.tenant import Tenant
+from roles.unit_keys import UnitKeys
+from schemas.codec import decode, encode
+from schemas.queries import Query
+from schemas.reasons import ReasonCode
+from schemas.rounds import Request, Subject
+from schemas.topics import TopicName
+
+MOMENTARY_REASONS = frozenset({ReasonCode.PLAN_VIOLATION, ReasonCode.CONFLICTING_REQUEST})
+"""Refusals for what SU held at that moment, which the requests do not tell."""
+SESSIONS_CUT_OFF = "sessions whose beginning is not kept"
+
+
+async def audit_secondary(
+    transport: Transport, tenant: Tenant, keys: UnitKeys, pool: ThreadPoolExecutor | None = None
+) -> AuditReport:
+    """Run all of SU's sessions again and compare every reply that is on its topic.
+
+    Args:
+        transport: Where the topics are; only read.
+        tenant: Public facts.
+        keys: SU's; nothing is saved to its keystore.
+        pool: Threads for the powers.
+    """
+    run = _SelfAudit(transport, tenant, keys, pool)
+    await run.record.open()
+    # Everything else needs the base transfers, which the keystore may not hold yet.
+    first = partition_for_key(BASE_KEY, len(PARTITIONS))
+    for partition in sorted(PARTITIONS, key=lambda number: number != first):
+        await run.check_partition(partition)
+    return AuditReport(
+        run.findings.found,
+        Checked(signatures=signatures_seen(run.meter), sessions_recomputed=len(run.begun)),
+        AuditedModel(tenant.configuration.models[0].model_id),
+        skipped=[SESSIONS_CUT_OFF] if run.cut_off else [],
+    )
+
+
+@dataclass(slots=True)
+class _SelfAudit:
+    """The re-run so far.
+
+    Attributes:
+        unit: SU as after a start.
+        begun: Sessions of which the first reply was computed again.
+        cut_off: Whether a session was left out because its beginning is not kept.
+    """
+
+    transport: Transport
+    tenant: Tenant
+    keys: UnitKeys
+    pool: ThreadPoolExecutor | None = field(repr=False)
+    findings: Findings = field(default_factory=Findings)
+    meter: Meter = field(default_factory=Meter)
+    record: RoundsRecord = field(init=False)
+    unit: SecondaryUnit = field(init=False)
+    begun: set[bytes] = field(default_factory=set)
+    cut_off: bool = False
+    _at: Place = field(default_factory=lambda: Place(TopicName.ROUND_REQUESTS, 0, 0))
+
+    def __post_init__(self) -> None:
+        keys = self.keys
+        self.record = RoundsRecord(self.transport, self.tenant, self.findings, self.meter)
+        self.unit = SecondaryUnit(
+            self.tenant, keys.theta, keys.seed, keys.delta, keys.bases, self._compare_bases, self.pool
+        )
+
+    async def check_partition(self, partition: int) -> None:
+        """Run the sessions of a partition again, request after request."""
+        self.record.replies.clear()
+        await self.record.read_replies(partition)
+        unanswered: list[Place] = []
+        seen: set[tuple[bytes, int, bytes]] = set()
+        async for arrival, request_hash, request in self.record.requests(partition):
+            key = (request.session, request.step, request_hash)
+            given = self.record.replies.get(key, [])
+            if key not in seen:
+                # MU repeats what is not answered at once; the same bytes have the same reply.
+                seen.add(key)
+                await self._check(arrival, request, given)
+            if not given:
+                unanswered.append(place_of(arrival))
+                continue
+            # SU answers a partition in order, so only the last requests may be waiting.
+            for place in unanswered:
+                detail = "SU's reply to this request is not on its topic, though one to a later request is"
+                self.findings.add(FindingCode.REPLY_MISSING, place, detail)
+            unanswered.clear()
+        if not await self.record.is_whole(partition):
+            self.cut_off = True
+            return
+        for key in self.record.replies.keys() - seen:
+            for reply in self.record.replies[key]:
+                detail = "SU signed a reply to a request that is not on its topic"
+                self.findings.add(FindingCode.REPLY_UNEXPLAINED, reply.place, detail)
+
+    async def _check(self, arrival: Arrival, request: Request, given: list[RecordedReply]) -> None:
+        """Compute the reply to a request again and compare it with those on the topic."""
+        if given and {reply.reason for reply in given} <= MOMENTARY_REASONS:
+            return
+        if request.step > 1 and request.session not in self.begun:
+            self.cut_off = True
+            return
+        query = None
+        if request.subject.purpose == "query" and request.step == 1:
+            query = await self._query(request.subject)
+        self._at = place_of(arrival)
+        reply = await asyncio.to_thread(self.unit.answer, request, arrival.body, query)
+        if not reply.reason and request.step == 1:
+            self.begun.add(request.session)
+        own_hash = await asyncio.to_thread(lambda: body_hash(encode(reply)))
+        for other in given:
+            if other.body_hash != own_hash and other.reason not in MOMENTARY_REASONS:
+                now = f"a refusal ({reply.reason})" if reply.reason else "another reply"
+                detail = (
+                    f"step {request.step} of a {request.subject.purpose} session, computed again, has {now}"
+                )
+                self.findings.add(FindingCode.REPLY_DIFFERS, other.place, detail)
+
+    def _compare_bases(self, bases: TransferBases) -> None:
+        if self.keys.bases is not None and bases != self.keys.bases:
+            detail = "the base transfers, run again, give other seeds than the keystore has"
+            self.findings.add(FindingCode.BASES_DIFFER, self._at, detail)
+
+    async def _query(self, subject: Subject) -> Query | None:
+        """Read the client's own signed message, as SU did."""
+        arrival = await stored_message(
+            *(self.transport, self.tenant, TopicName.QUERIES),
+            subject.query_partition,
+            subject.query_offset,
+            subject.query_hash,
+        )
+        if arrival is None or (arrival.sender, arrival.kind) != (subject.client, "query"):
+            return None
+        try:
+            return decode(Query, arrival.body, len(arrival.body))
+        except SchemaError:
+            return None

@@ -1,0 +1,53 @@
+"""One process at a time."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StorageError
+from pipeline.process_lock import AlreadyRunningError, sole_process
+
+HOLD = """
+import sys
+from pathlib import Path
+from pipeline.process_lock import sole_process
+with sole_process(Path(sys.argv[1]), "the first"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "mu.lock"
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(AlreadyRunningError) as refused, sole_process(path, "the second"):
+            pass
+        assert (refused.value.code, refused.value.file) == ("invalid_config", path)
+        assert "the second is running already" in str(refused.value)
+        # However it dies.
+        first.kill()
+        first.wait()
+        with sole_process(path, "the second"):
+            pass
+    with sole_process(path, "the third"):
+        pass
+
+
+def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), sole_process(tmp_path / "lock", "one"):
+        raise ZeroDivisionError
+    with sole_process(tmp_path / "lock", "two"):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError), sole_process(tmp_path / "file" / "lock", "one"):
+        pass
