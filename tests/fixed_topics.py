@@ -59,13 +59,18 @@ class FixedTopics:
         messages[index] = replace(messages[index], value=change(messages[index].value))
 
     def substitute(self, topic: TopicName, offset: int, value: bytes, partition: int = 0) -> None:
-        """Change a message's bytes wherever it stands, since the units repeat what is not answered at once."""
+        """Change a message's bytes wherever it stands: the units repeat what is not answered at once."""
         messages = self.messages(topic, partition)
         old = next(message.value for message in messages if message.offset == offset)
         messages[:] = [replace(m, value=value) if m.value == old else m for m in messages]
 
     def drop(self, topic: TopicName, offset: int, partition: int = 0) -> None:
-        """Take a message out, wherever it stands; its offset stays empty."""
+        """Take a message out; its offset stays empty."""
+        messages = self.messages(topic, partition)
+        messages[:] = [message for message in messages if message.offset != offset]
+
+    def drop_everywhere(self, topic: TopicName, offset: int, partition: int = 0) -> None:
+        """Take a message out, and its repetitions too."""
         messages = self.messages(topic, partition)
         old = next(message.value for message in messages if message.offset == offset)
         messages[:] = [message for message in messages if message.value != old]

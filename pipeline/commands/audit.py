@@ -65,7 +65,6 @@ def report_audit(report: "AuditReport", output: Output) -> None:
         table.add_row(name.replace("_", " "), f"{amount}")
     if model["sha256_recomputed"] is not None:
         table.add_row("model", f"{model['id']} version {model['version']}, {matches}")
-        table.add_row("", model["sha256_recomputed"])
     for left_out in report.skipped:
         table.add_row("NOT CHECKED", left_out)
     for finding in report.findings[:_FINDINGS_SHOWN]:
@@ -74,6 +73,9 @@ def report_audit(report: "AuditReport", output: Output) -> None:
     if len(report.findings) > _FINDINGS_SHOWN:
         table.add_row("", f"and {len(report.findings) - _FINDINGS_SHOWN} more findings")
     console().print(table)
+    if model["sha256_recomputed"] is not None:
+        # Whole, however narrow the terminal is.
+        output.say(f"model sha256 {model['sha256_recomputed']}")
     output.say("ok" if report.ok else f"{len(report.findings)} findings")
     if not report.ok:
         raise typer.Exit(ExitCode.CHECK_FAILED)

@@ -65,7 +65,9 @@ def add_self_audit(app: typer.Typer, role: Role) -> None:
                 )
                 identity.weak_key(tenant)
                 keys = unit_keys(role, identity.keystore.secrets, _save_nothing)
-                await asyncio.to_thread(prepare_tables, tenant, role)
+                if role is Role.SU:
+                    # MU's table is for proofs, which are left to the public audit.
+                    await asyncio.to_thread(prepare_tables, tenant, role)
                 with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
                     check = audit_master if role is Role.MU else audit_secondary
                     return await check(opened, tenant, keys, pool)

@@ -263,7 +263,7 @@ async def test_a_changed_byte_of_a_request_that_mu_signed(
 
 async def test_a_request_that_is_gone(house: House, topics: FixedTopics) -> None:
     partition, offset, _ = find_request(topics, "query", 2)
-    topics.drop(TopicName.ROUND_REQUESTS, offset, partition)
+    topics.drop_everywhere(TopicName.ROUND_REQUESTS, offset, partition)
     assert codes(await master(house, topics)) == ["request_missing"]
 
 

@@ -9,6 +9,7 @@ from round_trips import chunk_of
 from tenants import SmallTenant, small_tenant
 from written_log import WrittenLog, changed
 
+from pipeline import journal_audit
 from pipeline.audit import audit
 from pipeline.audit_report import AuditReport
 from pipeline.errors import BrokerRefusedError
@@ -107,6 +108,16 @@ def test_a_clean_log_has_no_findings(small: SmallTenant, written: WrittenLog, to
         "matches": None,
     }
     assert result["skipped"] == []
+
+
+@pytest.mark.parametrize(("entries", "size"), [(1, 1 << 20), (3, 1 << 20), (128, 500)])
+def test_the_size_of_batches_changes_nothing(
+    small: SmallTenant, topics: FixedTopics, monkeypatch: pytest.MonkeyPatch, entries: int, size: int
+) -> None:
+    whole = run_audit(small, topics)
+    monkeypatch.setattr(journal_audit, "BATCH_ENTRIES", entries)
+    monkeypatch.setattr(journal_audit, "BATCH_BYTES", size)
+    assert run_audit(small, topics).as_dict() == whole.as_dict()
 
 
 def test_without_proofs_the_report_says_so(small: SmallTenant, topics: FixedTopics) -> None:
@@ -547,6 +558,15 @@ def test_a_head_with_another_model_hash(small: SmallTenant) -> None:
 )
 def test_a_head_that_says_something_else(small: SmallTenant, changes: dict[str, object]) -> None:
     assert codes(heads_of(small, **changes)) == ["head_contradicts"]
+
+
+def test_heads_show_that_the_journal_was_longer(small: SmallTenant) -> None:
+    log = WrittenLog(small)
+    asyncio.run(write_with_heads(log))
+    topics = FixedTopics.of(log.broker, "small")
+    topics.drop(TopicName.JOURNAL, 1)
+    topics.drop(TopicName.RECEIPTS, 1)
+    assert codes(run_audit(small, topics)) == ["head_contradicts"]
 
 
 def refresh_request(log: WrittenLog, **changes: object) -> bytes:
