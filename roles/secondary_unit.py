@@ -35,6 +35,8 @@ from schemas.rounds import Reply, Request, Subject
 
 MAX_OPEN_SESSIONS = 64
 MAX_FINISHED_SESSIONS = 64
+MAX_FINISHED_BYTES = 64 << 20
+"""Replies of finished sessions kept for repetition; a forgotten session starts from its first step."""
 
 
 @dataclass(slots=True)
@@ -44,6 +46,11 @@ class _Running:
     session: Session
     program: SecondaryProgram[object]
     replies: list[Reply] = field(default_factory=list, repr=False)
+
+    @property
+    def reply_bytes(self) -> int:
+        """Bytes of all fields answered so far."""
+        return sum(len(section) for reply in self.replies for section in reply.sections)
 
 
 @dataclass(slots=True)
@@ -145,7 +152,10 @@ class SecondaryUnit:
             raise LocalProtocolError("a program goes on after its plan")
         self._open.pop(name, None)
         self._finished[name] = running
-        while len(self._finished) > MAX_FINISHED_SESSIONS:
+        while len(self._finished) > MAX_FINISHED_SESSIONS or (
+            len(self._finished) > 1
+            and sum(kept.reply_bytes for kept in self._finished.values()) > MAX_FINISHED_BYTES
+        ):
             self._finished.popitem(last=False)
 
     def _program(self, subject: Subject, query: Query | None) -> tuple[Session, SecondaryProgram[object]]:

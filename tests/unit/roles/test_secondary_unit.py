@@ -409,3 +409,17 @@ def test_a_base_session_with_hostile_numbers_is_refused(recorded: Recorded, fill
 def test_a_subject_has_one_refresh(recorded: Recorded) -> None:
     query, refresh = recorded.rounds.requests[0].subject, recorded.refresh.requests[0].subject
     assert refresh_subject_of(query) == refresh == refresh_subject_of(refresh)
+
+
+def test_finished_sessions_are_kept_up_to_a_number_of_bytes(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roles.secondary_unit.MAX_FINISHED_BYTES", 1)
+    unit = secondary_unit(recorded.small)
+    assert answer(unit, recorded.refresh.requests[0]) == recorded.refresh.replies[0]
+    for request in recorded.rounds.requests:
+        answer(unit, request, recorded.query)
+    # Only the newest is left; the refresh was forgotten and is computed again, to the byte.
+    with counting() as tally:
+        assert answer(unit, recorded.refresh.requests[0]) == recorded.refresh.replies[0]
+    assert tally.powers_short > 0

@@ -1,0 +1,133 @@
+"""Log events carry listed fields only: nothing has to be dropped, in a whole run and at every call."""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, MutableMapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import structlog
+from integration.hostile import Hostile, hostile_chunks, hostile_queries, hostile_replies, hostile_requests
+from integration.services import House, let_die, until, wire_body
+from integration.test_hostile_messages import query_step
+
+import pipeline
+from pipeline.log_setup import ALLOWED_FIELDS, MAX_TEXT, keep_allowed
+from pipeline.transport import MAX_APPEND_BYTES
+from schemas.codec import decode
+from schemas.rounds import Reply, Request
+from schemas.topics import TopicName, topic_name
+
+T = TypeVar("T")
+FOLDER = Path(pipeline.__file__).parent
+EVENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
+LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
+
+
+def log_calls(path: Path) -> Iterator[tuple[int, ast.Call]]:
+    """Yield the calls of a module's logger with their lines."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS:
+            logger = node.func.value
+            if isinstance(logger, ast.Name) and logger.id in {"log", "logger", "_log"}:
+                yield node.lineno, node
+
+
+def test_every_call_names_a_fixed_event_and_listed_fields() -> None:
+    found = 0
+    for path in sorted(FOLDER.rglob("*.py")):
+        for line, call in log_calls(path):
+            where = f"{path.name}:{line}"
+            assert len(call.args) == 1, where
+            (event,) = call.args
+            assert isinstance(event, ast.Constant), where
+            assert EVENT.fullmatch(str(event.value)), where
+            # `**fields` would have no name here, and could carry anything.
+            assert {keyword.arg for keyword in call.keywords} <= ALLOWED_FIELDS, where
+            found += 1
+    assert found >= 6
+
+
+# What goes past structlog goes past the allow-list; and tracebacks end with messages.
+AROUND = {"print", "logging.basicConfig", "warnings.warn", "sys.excepthook"} | {
+    f"traceback.{name}" for name in ("print_exc", "print_exception", "format_exc", "format_exception")
+}
+
+
+def test_there_is_one_way_to_log() -> None:
+    for path in sorted(FOLDER.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                assert ast.unparse(node.func) not in AROUND, f"{path.name}:{node.lineno}"
+
+
+@pytest.fixture
+def events() -> Iterator[list[dict[str, Any]]]:
+    """Take every entry before the allow-list sees it."""
+    taken: list[dict[str, Any]] = []
+    configured = structlog.get_config()
+
+    def take(_: object, method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        taken.append({"level": method, **entry})
+        raise structlog.DropEvent
+
+    structlog.configure(
+        processors=[take],
+        wrapper_class=structlog.make_filtering_bound_logger(0),
+        cache_logger_on_first_use=False,
+    )
+    yield taken
+    structlog.configure(**configured)
+
+
+async def lay(house: House, topic: TopicName, partition: int, messages: Iterable[Hostile]) -> None:
+    """Put hostile messages on a topic and wait until all are refused."""
+    wires = [message.value for message in messages if len(message.value) <= MAX_APPEND_BYTES]
+    expected = len(house.dead_letters()) + len(wires)
+    for wire in wires:
+        await house.transport().append(topic_name("small", topic), None, wire, partition=partition)
+    await until(lambda: len(house.dead_letters()) >= expected)
+
+
+def body(kind: type[T], wire: bytes) -> T:
+    return decode(kind, wire_body(wire))
+
+
+async def test_a_whole_run_logs_listed_fields_only(tmp_path: Path, events: list[dict[str, Any]]) -> None:
+    async with House(tmp_path) as house:
+        async with house.units_running():
+            await house.publish("a", house.records(40, 0), house.records(40, 1))
+            await house.ask(house.records(3, "asked"))
+            partition, request = query_step(house, TopicName.ROUND_REQUESTS, Request)
+            _, reply = query_step(house, TopicName.ROUND_REPLIES, Reply)
+            hostile: list[tuple[TopicName, int, Iterable[Hostile]]] = [
+                (TopicName.CHUNKS, 0, hostile_chunks(house)),
+                (TopicName.QUERIES, 0, hostile_queries(house)),
+                (
+                    TopicName.ROUND_REQUESTS,
+                    partition,
+                    hostile_requests(house, request, body(Request, request)),
+                ),
+                (TopicName.ROUND_REPLIES, partition, hostile_replies(house, reply, body(Reply, reply))),
+            ]
+            for topic, place, messages in hostile:
+                await lay(house, topic, place, messages)
+        dying = house.transport()
+        dying.die(TopicName.JOURNAL, 1)
+        await house.put_query(house.records(3, "open"), "d")
+        async with house.su():
+            await let_die(house.mu(dying))
+        answers = len(house.answers())
+        async with house.units_running():
+            await until(lambda: len(house.answers()) > answers)
+    assert len(events) > 150
+    assert {event["event"] for event in events} >= {"recovered", "refused"}
+    for event in events:
+        assert set(event) <= ALLOWED_FIELDS
+        assert keep_allowed(None, event["level"], dict(event)) == event
+        for value in event.values():
+            assert isinstance(value, str | int | float)
+            assert not isinstance(value, str) or len(value) <= MAX_TEXT
+            # Fields name kinds, places and codes: no hash, no bytes in another spelling.
+            assert not re.search(r"[0-9a-fA-F]{16}|\\x[0-9a-f]{2}", str(value))
