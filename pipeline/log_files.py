@@ -63,8 +63,8 @@ _MAX_PARTITIONS = 1 << 16
 # recorded end.
 _BOUNDS = """
 SELECT first_offset, next_offset, (SELECT max("offset") FROM message
-    WHERE partition = ?1 AND typeof("offset") = 'integer' AND "offset" <= ?2)
-FROM bounds WHERE partition = ?1
+    WHERE partition = :partition AND typeof("offset") = 'integer' AND "offset" <= :beyond)
+FROM bounds WHERE partition = :partition
 """
 
 # Casts for the same reason.
@@ -253,7 +253,7 @@ class TopicFile:
         self._connection.close()
 
     def _bounds(self, partition: int) -> tuple[int, int]:
-        row = self._connection.execute(_BOUNDS, (partition, _MAX_OFFSET)).fetchone()
+        row = self._connection.execute(_BOUNDS, {"partition": partition, "beyond": _MAX_OFFSET}).fetchone()
         if row is None:
             raise UnknownTopicError(self.facts.topic, partition)
         first, next_, last = row
