@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -33,9 +32,10 @@ from pipeline.errors import (
     UnknownTopicError,
 )
 from pipeline.kafka_address import KafkaAddress
-from pipeline.kafka_diagnosis import diagnose
+from pipeline.kafka_diagnosis import Diagnosis, diagnose
+from pipeline.log_setup import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 T = TypeVar("T")
 Place = tuple[str, int]
@@ -118,32 +118,47 @@ class KafkaConnection:
         deadline = clock() + self.patience
         while True:
             self._check_open()
-            client = make()
-            starting = asyncio.create_task(client.start())
-            started = False
-            try:
-                await self._wait_for(starting, min(REQUEST_SECONDS, max(deadline - clock(), 0.1)))
-                self._check_open()
-                started = starting.done() and starting.exception() is None
-            finally:
-                # Cancelled while it starts, a client would leave a connection open.
-                if not started:
-                    self.bury(_stop_started(client, starting))
-            if started:
-                self.answered()
-                return client
-            error = starting.exception() if starting.done() else None
-            if error is not None and not isinstance(error, KafkaError | OSError):
-                raise error
-            if error is not None and not may_pass(error):
-                raise refusal(error) from error
-            found = await diagnose(self.address, self.options(), min(3.0, max(deadline - clock(), 2.0)))
+            seconds = min(REQUEST_SECONDS, max(deadline - clock(), 1.0))
+            found = None if self._answered_just_now() else await self._diagnose(seconds)
+            if found is None or found.answers:
+                client = await self._started(make, seconds)
+                if client is not None:
+                    self.answered()
+                    return client
+            found = found or await self._diagnose(seconds)
             if found.refused:
                 raise BrokerRefusedError(found.meaning, hint=found.hint)
             self._note_loss()
             if clock() >= deadline:
                 raise BrokerUnreachableError(found.meaning, hint=found.hint)
             await asyncio.sleep(RETRY_SECONDS)
+
+    def _answered_just_now(self) -> bool:
+        return self._last_answer is not None and self.silence() < 1.0
+
+    async def _diagnose(self, seconds: float) -> Diagnosis:
+        return await diagnose(self.address, self.options(), seconds)
+
+    async def _started(self, make: Callable[[], Any], seconds: float) -> Any:
+        """Make and start a client; return None if it did not start in time for a reason that may pass."""
+        client = make()
+        starting = asyncio.create_task(client.start())
+        started = False
+        try:
+            await self._wait_for(starting, seconds)
+            self._check_open()
+            started = starting.done() and starting.exception() is None
+        finally:
+            if not started:
+                self.bury(_stop_started(client, starting))
+        if started:
+            return client
+        error = starting.exception() if starting.done() else None
+        if error is not None and not isinstance(error, KafkaError | OSError):
+            raise error
+        if error is not None and not may_pass(error):
+            raise refusal(error) from error
+        return None
 
     async def retrying(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Repeat a call while what stops it may pass, until patience ends.
@@ -164,6 +179,8 @@ class KafkaConnection:
                 if not may_pass(error):
                     raise refusal(error) from error
                 self._note_loss()
+                # Perhaps a topic is not there any more.
+                self.forget_topics()
                 if clock() >= deadline:
                     raise self.unreachable() from error
                 await asyncio.sleep(RETRY_SECONDS)
@@ -195,6 +212,11 @@ class KafkaConnection:
 
     def unreachable(self) -> BrokerUnreachableError:
         """Return the error for an outage that lasts too long."""
+        if self._answered_just_now():
+            return BrokerUnreachableError(
+                f"the Kafka cluster answers but does not do its work: {','.join(self.address.servers)}",
+                hint="look at the brokers' logs: too few copies in sync, a full disk or a deleted topic",
+            )
         return BrokerUnreachableError(
             f"no Kafka broker has answered for {self.silence():.0f} s: {','.join(self.address.servers)}",
             hint="check that the cluster runs and can be reached from this host; then repeat",
@@ -247,6 +269,10 @@ class KafkaConnection:
         await self.admin()
         self._partitions = await self.retrying(self._all_partitions)
         return dict(self._partitions)
+
+    def forget_topics(self) -> None:
+        """Ask again which topics there are when that is next needed."""
+        self._partitions = {}
 
     async def _all_partitions(self) -> dict[str, int]:
         # All topics, since aiokafka asks for a named one in a way that lets a broker make it.
@@ -304,11 +330,13 @@ async def stop(client: Any) -> None:
 
 async def _stop_started(client: Any, starting: "asyncio.Task[None]") -> None:
     """Stop a client whose start failed or has not ended yet; it does so in bounded time."""
-    _, pending = await asyncio.wait({starting}, timeout=3 * REQUEST_SECONDS)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(starting, return_exceptions=True)
-    await stop(client)
+    # Cancelled while it starts, a client would leave a connection open.
+    try:
+        await asyncio.wait({starting}, timeout=3 * REQUEST_SECONDS)
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await stop(client)
 
 
 def may_pass(error: BaseException) -> bool:

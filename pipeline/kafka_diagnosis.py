@@ -1,4 +1,8 @@
-"""Why no Kafka client could be started: connect to each server by hand and say what happens."""
+"""Whether a Kafka broker can be talked to, and if not, why: connect to each server by hand.
+
+aiokafka's clients swallow the reason. And stopped while they start they leave a connection open, so
+they are started only when a broker has just answered.
+"""
 
 import asyncio
 import socket
@@ -7,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.conn import create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
@@ -18,6 +22,8 @@ from aiokafka.errors import (
 )
 
 from pipeline.kafka_address import KafkaAddress
+
+CLOSE_SECONDS = 2.0
 
 # What a broker does that understands nothing of what it is told.
 _CUT_OFF = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
@@ -31,17 +37,28 @@ class Diagnosis:
         refused: Trying again with nothing changed is no use.
         meaning: One sentence.
         hint: What to do.
+        answers: A broker answers, and takes the login.
     """
 
     refused: bool
     meaning: str
     hint: str
+    answers: bool = False
 
 
 async def diagnose(address: KafkaAddress, options: Mapping[str, Any], seconds: float) -> Diagnosis:
-    """Connect to the servers in turn; return what the most telling attempt says."""
-    share = seconds / len(address.servers)
-    found = [await _try(address, server, options, share) for server in address.servers]
+    """Connect and log in to the servers in turn, until one answers; return the most telling attempt.
+
+    Args:
+        address: The servers.
+        options: What aiokafka's clients are made with.
+        seconds: How long it may take.
+    """
+    found: list[Diagnosis] = []
+    for server in address.servers:
+        found.append(await _try(address, server, options, seconds / len(address.servers)))
+        if found[-1].answers:
+            return found[-1]
     return next((one for one in found if one.refused), found[-1])
 
 
@@ -50,18 +67,28 @@ async def _try(address: KafkaAddress, server: str, options: Mapping[str, Any], s
     login = {
         name: value for name, value in options.items() if name.startswith(("sasl_", "ssl_", "security_"))
     }
+    connection = AIOKafkaConnection(host.strip("[]"), int(port), **login)
     try:
         async with asyncio.timeout(seconds):
-            connection = await create_conn(host.strip("[]"), int(port), **login)
-            connection.close()
+            await connection.connect()
     except (KafkaError, OSError, TimeoutError) as error:
         return _explain(error, address, server)
+    finally:
+        await _close(connection)
+    # Of use if then no client can be started.
     return Diagnosis(
         False,
         f"the Kafka broker at {server} answers, but its cluster cannot be used",
         "check advertised.listeners: brokers tell clients where to connect, and that place must be reachable "
-        "from this host; or the broker is still starting",
+        "from this host; or the cluster is still starting",
+        answers=True,
     )
+
+
+async def _close(connection: Any) -> None:
+    """Close a connection and wait until it is closed: under TLS the broker has a say in that."""
+    if (closed := connection.close()) is not None:
+        await asyncio.wait({closed}, timeout=CLOSE_SECONDS)
 
 
 def _explain(error: BaseException, address: KafkaAddress, server: str) -> Diagnosis:

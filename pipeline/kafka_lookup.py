@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 # A record above it comes whole all the same, being the first of its fetch.
 FETCH_AHEAD_BYTES = 1024 * 1024
+LOOK_MILLISECONDS = 200
 
 
 class KafkaLookup:
@@ -62,8 +63,7 @@ class KafkaLookup:
 
     async def beginning(self, place: Place) -> int:
         """Return the oldest offset."""
-        found = await self._retrying(lambda: self._ask(place, "beginning_offsets"))
-        return found
+        return await self._retrying(lambda: self._ask(place, "beginning_offsets"))
 
     async def end(self, place: Place) -> int:
         """Return the offset the next message will get."""
@@ -81,6 +81,7 @@ class KafkaLookup:
             await stop(consumer)
 
     async def _fetch(self, place: Place, offset: int, max_messages: int) -> list[Message]:
+        await self._connection.check(*place)
         if offset < 0 or offset >= self._ends.get(place, 0):
             await self._check_offset(place, offset)
             if offset == self._ends[place]:
@@ -107,16 +108,20 @@ class KafkaLookup:
         return [message_of(record) for record in records]
 
     async def _next(self, consumer: Any, partition: TopicPartition, max_messages: int) -> list[Record]:
-        """Return the next records; none if there is only a hole."""
+        """Return the next records; none if there was only a hole."""
         before = await consumer.position(partition)
-        batches = await consumer.getmany(
-            partition, timeout_ms=int(REQUEST_SECONDS * 1000), max_records=max_messages
-        )
-        records: list[Record] = batches.get(partition, [])
-        if not records and await consumer.position(partition) == before:
-            await self.close()
-            raise KafkaTimeoutError("no answer to a fetch")
-        return records
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + REQUEST_SECONDS
+        while clock() < deadline:
+            batches = await consumer.getmany(
+                partition, timeout_ms=LOOK_MILLISECONDS, max_records=max_messages
+            )
+            # aiokafka goes past a hole without a word.
+            if batches or await consumer.position(partition) != before:
+                records: list[Record] = batches.get(partition, [])
+                return records
+        await self.close()
+        raise KafkaTimeoutError("no answer to a fetch")
 
     async def _fetch_past_unreadable(self, consumer: Any, place: Place, offset: int) -> list[Message]:
         """Return the one message at `offset`, empty if aiokafka cannot decode its record.
@@ -151,6 +156,8 @@ class KafkaLookup:
             raise OffsetOutOfRangeError(*place, offset, oldest=oldest, next_=next_)
 
     async def _ask_bounds(self, places: list[Place]) -> dict[Place, tuple[int, int]]:
+        for place in places:
+            await self._connection.check(*place)
         consumer = await self._started()
         partitions = [TopicPartition(*place) for place in places]
         # The end last: in between, a trim may raise the beginning up to the end, but not beyond.
@@ -161,6 +168,7 @@ class KafkaLookup:
         return found
 
     async def _ask(self, place: Place, question: str) -> int:
+        await self._connection.check(*place)
         partition = TopicPartition(*place)
         answers: dict[TopicPartition, int] = await getattr(await self._started(), question)([partition])
         return answers[partition]

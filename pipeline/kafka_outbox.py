@@ -238,6 +238,8 @@ class KafkaOutbox:
         producer, self._producer = self._producer, None
         self._broken = False
         self._reachable_since = None
+        # What it could not send to may not be there any more.
+        self._connection.forget_topics()
         if producer is not None:
             self._connection.bury(_abandon(producer))
         self._waiting.extendleft(reversed([one for one in self._sent if not one.position.done()]))

@@ -3,9 +3,9 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from kafka.broker import JARS, KafkaBroker
 
@@ -47,9 +47,17 @@ def need_own_broker() -> None:
         pytest.skip(f"{RUNNING} is no broker that tests may stop or configure; `make kafka` gets one")
 
 
-async def _topics(address: str) -> list[str]:
+async def _admin(address: str) -> Any:
+    # Only here: every test run loads these fixtures.
+    from aiokafka.admin import AIOKafkaAdminClient
+
     admin = AIOKafkaAdminClient(bootstrap_servers=address)
     await admin.start()
+    return admin
+
+
+async def _topics(address: str) -> list[str]:
+    admin = await _admin(address)
     try:
         return [name for name in await admin.list_topics() if not name.startswith("__")]
     finally:
@@ -57,8 +65,7 @@ async def _topics(address: str) -> list[str]:
 
 
 async def _delete_topics(address: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
+    admin = await _admin(address)
     try:
         while names := [name for name in await admin.list_topics() if not name.startswith("__")]:
             await admin.delete_topics(names)

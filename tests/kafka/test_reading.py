@@ -138,6 +138,24 @@ async def append_undecodable(address: str, topic: str) -> None:
         await (await producer.send_batch(batch, topic, partition=0))
 
 
+async def test_holes_in_a_log_are_passed_over(empty_kafka: str) -> None:
+    # The end of a stranger's transaction takes an offset and holds no message, as compaction may.
+    async with opened(empty_kafka) as transport:
+        await transport.create_topics([ONE])
+        async with AIOKafkaProducer(bootstrap_servers=empty_kafka, transactional_id="stranger") as producer:
+            for value in (b"0", b"2"):
+                async with producer.transaction():
+                    await producer.send_and_wait(ONE.topic, value, partition=0)
+        assert await transport.end_offset(ONE.topic, 0) == 4
+        assert await transport.read(ONE.topic, 0, 3) == []
+        assert [m.offset for m in await transport.read(ONE.topic, 0, 1)] == [2]
+        waiting = asyncio.create_task(transport.read(ONE.topic, 0, 3, wait_seconds=PATIENCE))
+        await asyncio.sleep(0.3)
+        assert (await transport.append(ONE.topic, None, b"4")).offset == 4
+        assert [m.value for m in await waiting] == [b"4"]
+        assert [m.offset for m in await transport.read(ONE.topic, 0, 0)] == [0, 2, 4]
+
+
 async def test_topics_get_the_settings_of_the_table(empty_kafka: str) -> None:
     specs = topic_specs("tenant")
     async with opened(empty_kafka) as transport:
@@ -156,14 +174,19 @@ async def test_topics_get_the_settings_of_the_table(empty_kafka: str) -> None:
 
 
 async def test_a_deleted_topic_is_unknown(empty_kafka: str) -> None:
-    async with opened(empty_kafka) as transport:
+    async with open_transport(f"kafka://{empty_kafka}?patience=20") as transport:
         await transport.create_topics([ONE])
         await transport.append(ONE.topic, None, b"x")
+        assert await transport.end_offset(ONE.topic, 0) == 1
         admin = AIOKafkaAdminClient(bootstrap_servers=empty_kafka)
         await admin.start()
         await admin.delete_topics([ONE.topic])
         await admin.close()
-    async with opened(empty_kafka) as transport:
-        with pytest.raises(UnknownTopicError):
-            await transport.end_offset(ONE.topic, 0)
+        calls = [
+            transport.append(ONE.topic, None, b"y"),
+            transport.end_offset(ONE.topic, 0),
+            transport.read(ONE.topic, 0, 0),
+        ]
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(outcome, UnknownTopicError)
         assert await transport.topics() == []
