@@ -42,7 +42,7 @@ test-kafka: $(STAMP) ## Run the tests on a Kafka broker (PRIVML_SKIP_KAFKA=1 onl
 	  echo "!!! PRIVML_SKIP_KAFKA=1: NOTHING WAS RUN ON A KAFKA BROKER. These tests were left out:" >&2; \
 	  $(BIN)/python -m pytest -m kafka --collect-only -q $(ARGS) >&2; \
 	elif [ -n "$$PRIVML_TEST_KAFKA" ] || $(MAKE) --no-print-directory kafka; then \
-	  $(BIN)/python -m pytest -m kafka -rs $(ARGS); \
+	  $(BIN)/python -m pytest -m kafka -rs -n 2 --dist loadfile $(ARGS); \
 	else exit 1; fi
 
 check: $(STAMP) ## Lint, formatting, types, import contracts

@@ -25,7 +25,7 @@ class KafkaHouse(House):
         self._handles: list[Transport] = []
 
     def transport(self) -> MortalTransport:
-        handle = open_transport(f"kafka://{self._address}")
+        handle = open_transport(f"kafka://{self._address}?connect=60")
         self._handles.append(handle)
         # The services know it as a Transport; what a MortalTransport has beside that is not used here.
         return handle  # type: ignore[return-value]
