@@ -119,8 +119,10 @@ class KafkaBroker:
             self._process = None
 
     def pause(self) -> None:
-        """Stop the broker without closing its connections."""
+        """Stop the broker without closing its connections; it answers nothing from when this returns."""
         self._signal(signal.SIGSTOP)
+        while self._states() != {"T"}:
+            time.sleep(0.005)
 
     def resume(self) -> None:
         """Let a paused broker go on."""
@@ -149,6 +151,13 @@ class KafkaBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _states(self) -> set[str]:
+        """Return the letters that the kernel has for the states of the broker's threads."""
+        if self._process is None:
+            raise BrokerError("the broker does not run")
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/stat")
+        return {thread.read_text().rpartition(")")[2].split()[0] for thread in threads}
 
     def _signal(self, number: int) -> None:
         if self._process is None:

@@ -100,6 +100,9 @@ async def test_a_halted_broker_is_waited_for_and_followed_again(own_broker: Kafk
             group.create_task(stream.write(writer, 100))
             reading = group.create_task(stream.read(reader, 200))
             await stream.until_acknowledged(100)
+            # From then on nothing has to be looked up.
+            while not reader._follower.follows((ONE.topic, 0), 100) or len(set(stream.seen)) < 100:
+                await asyncio.sleep(0.01)
             own_broker.pause()
             writing = group.create_task(writer.append(ONE.topic, None, b"100"))
             started = time.monotonic()
