@@ -32,6 +32,15 @@ def firsts(values: Iterable[bytes]) -> list[bytes]:
     return list(dict.fromkeys(values))
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    for _ in range(3000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("waited in vain")
+
+
 class Stream:
     """A writer and a reader of numbered messages on one partition."""
 
@@ -53,11 +62,7 @@ class Stream:
 
     async def until_acknowledged(self, count: int) -> None:
         """Wait until so many are acknowledged."""
-        for _ in range(3000):
-            if len(self.acknowledged) >= count:
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("waited in vain")
+        await until(lambda: len(self.acknowledged) >= count)
 
     async def read(self, transport: KafkaTransport, count: int) -> None:
         """Read on until that many different messages were seen."""
@@ -101,8 +106,9 @@ async def test_a_halted_broker_is_waited_for_and_followed_again(own_broker: Kafk
             reading = group.create_task(stream.read(reader, 200))
             await stream.until_acknowledged(100)
             # From then on nothing has to be looked up.
-            while not reader._follower.follows((ONE.topic, 0), 100) or len(set(stream.seen)) < 100:
-                await asyncio.sleep(0.01)
+            async with asyncio.TaskGroup() as waiting:
+                waiting.create_task(until(lambda: len(set(stream.seen)) == 100))
+                waiting.create_task(until(lambda: reader._follower.follows((ONE.topic, 0), 100)))
             own_broker.pause()
             writing = group.create_task(writer.append(ONE.topic, None, b"100"))
             started = time.monotonic()
