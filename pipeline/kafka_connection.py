@@ -17,6 +17,7 @@ from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     ConsumerStoppedError,
     IllegalSaslStateError,
+    KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     SaslAuthenticationFailed,
@@ -147,13 +148,13 @@ class KafkaConnection:
         try:
             await self._wait_for(starting, seconds)
             self._check_open()
-            started = starting.done() and starting.exception() is None
+            started = starting.done() and not starting.cancelled() and starting.exception() is None
         finally:
             if not started:
                 self.bury(_stop_started(client, starting))
         if started:
             return client
-        error = starting.exception() if starting.done() else None
+        error = starting.exception() if starting.done() and not starting.cancelled() else None
         if error is not None and not isinstance(error, KafkaError | OSError):
             raise error
         if error is not None and not may_pass(error):
@@ -197,6 +198,9 @@ class KafkaConnection:
             self._check_open()
             if not task.done():
                 raise TimeoutError
+            if task.cancelled():
+                # By aiokafka, which ends its own tasks when a connection goes; never by our caller.
+                raise KafkaConnectionError("the connection went away")
             return task.result()
         finally:
             if not task.done():
@@ -337,6 +341,12 @@ async def _stop_started(client: Any, starting: "asyncio.Task[None]") -> None:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await stop(client)
+
+
+def cancelled_by_caller() -> bool:
+    """Return whether the running task was cancelled from outside; aiokafka lets its own cancellations out."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def may_pass(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from pipeline.errors import PipelineError
-from pipeline.kafka_connection import KafkaConnection, Place, stop
+from pipeline.kafka_connection import KafkaConnection, Place, cancelled_by_caller, stop
 from pipeline.kafka_lookup import READING, cut_of, message_of
 from pipeline.kafka_settings import FETCH_BYTES, FETCH_PARTITION_BYTES
 from pipeline.transport import Message
@@ -185,6 +185,10 @@ class KafkaFollower:
                 # Out of range, too large, undecodable: a read by lookup finds out which and says so.
                 self._drop(list(self._tails))
                 return
+            except asyncio.CancelledError:
+                if cancelled_by_caller():
+                    raise
+                return  # a connection went away; `_run` makes another consumer
             for partition, records in batches.items():
                 place = (partition.topic, partition.partition)
                 tail = self._tails.get(place)

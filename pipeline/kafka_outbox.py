@@ -28,6 +28,7 @@ from pipeline.kafka_connection import (
     ACCESS_ERRORS,
     RETRY_SECONDS,
     KafkaConnection,
+    cancelled_by_caller,
     refusal,
     stop,
 )
@@ -169,6 +170,11 @@ class KafkaOutbox:
             except (KafkaError, OSError) as error:
                 self._note_failure(outgoing, error)
                 return
+            except asyncio.CancelledError:
+                if cancelled_by_caller():
+                    raise
+                self._note_failure(outgoing, None)
+                return
             self._waiting.popleft()
             self._sent[outgoing] = None
             self._sent_bytes += outgoing.size
@@ -184,10 +190,8 @@ class KafkaOutbox:
 
     def _settle(self, producer: object, outgoing: _Outgoing, sent: asyncio.Future[Any]) -> None:
         """Take what a producer says of a message; a former producer's yes is still a yes."""
-        if sent.cancelled():
-            return
-        error = sent.exception()
-        if error is None and sent.result().offset >= 0:
+        error = None if sent.cancelled() else sent.exception()
+        if error is None and not sent.cancelled() and sent.result().offset >= 0:
             at = sent.result()
             self._remove(outgoing)
             if not outgoing.position.done():
@@ -195,7 +199,8 @@ class KafkaOutbox:
             self._progress = asyncio.get_running_loop().time()
             self._connection.answered()
         elif producer is self._producer:
-            # Without an error the broker knows the message but not where it stands: send it again.
+            # Without an error the producer gave up, or the broker knows the message but not where it
+            # stands: send it again.
             self._note_failure(outgoing, error)
         self._wake.set()
 
