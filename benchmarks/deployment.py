@@ -6,7 +6,7 @@ from functools import cached_property
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from benchmarks.exchange import run_rounds
+from benchmarks.exchange import UnitEnds, run_rounds
 from crypto.coins import Coins
 from crypto.dtpkc import WeakPrivateKey
 from crypto.key_generation import generate_parameters
@@ -18,10 +18,11 @@ from roles.building_blocks.base_transfers import TransferBases, base_master, bas
 from roles.secondary_unit import SecondaryUnit
 from roles.session import Session
 from roles.tenant import Tenant, tenant_from
-from roles.unit_keys import draw_party
+from roles.unit_keys import UnitKeys, draw_party, unit_channel
 from roles.unit_secrets import UnitSecrets
-from schemas.configuration import Configuration, Limits, ModelSpec, Party
+from schemas.configuration import Configuration, Limits, Party
 from schemas.data_schema import ClassLabel, DataSchema, NumericAttribute, encode_schema
+from schemas.models import NaiveBayesSpec
 from schemas.topics import Role
 
 TENANT = "bench"
@@ -100,7 +101,7 @@ class Deployment:
             parameters.n.to_bytes(self.profile.plaintext_bytes, "big"),
             parameters.g.to_bytes(parameters.component_bytes, "big"),
             encode_schema(schema),
-            (ModelSpec("nb", "nb", 256),),
+            (NaiveBayesSpec("nb"),),
             LIMITS,
             tuple(enrolled.party for enrolled in self.enrolled.values()),
         )
@@ -130,7 +131,7 @@ class Deployment:
         subject = base_subject()
         session = Session(tenant, "mu", master.secrets["seed"], subject, base_plan(tenant))
         program = base_master(session, master.secrets["delta"])
-        bases = run_rounds(self.signing_keys, session, program, secondary)
+        bases = run_rounds(self.ends, session, program, secondary)
         return bases, stored[0]
 
     def secondary_unit(
@@ -146,6 +147,19 @@ class Deployment:
         """Return what MU's or SU's programs need."""
         own, bases = self.enrolled[role], self.bases[role == "su"]
         return UnitSecrets(role, own.theta, own.secrets["seed"], bases.receiver, bases.sender)
+
+    @cached_property
+    def ends(self) -> UnitEnds:
+        """What the units sign and seal their rounds with, whatever the data schema."""
+        master, secondary = (
+            unit_channel(self.plain_tenant, role, self._unit_keys(role)) for role in ("mu", "su")
+        )
+        return UnitEnds(self.signing_keys, master, secondary)
+
+    def _unit_keys(self, role: str) -> UnitKeys:
+        own = self.enrolled[role]
+        seed, delta, exchange = (own.secrets[name] for name in ("seed", "delta", "exchange"))
+        return UnitKeys(own.theta, seed, delta, exchange, None, lambda _: None)
 
     @cached_property
     def signing_keys(self) -> dict[str, Ed25519PrivateKey]:

@@ -1,16 +1,18 @@
 """Signed messages between parties of one process: everything that a message costs but the log."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from crypto.unit_channel import UnitChannel
 from pipeline.mailbox import PART_BUDGET_BYTES, PART_GROUPS_PER_SENDER, sequence_of
-from pipeline.rounds import MAX_BODY_BYTES
+from pipeline.rounds import open_round, place_of_round
 from roles.arrival import Arrival
 from roles.secondary_unit import SecondaryUnit
 from roles.session import MasterProgram, Result, Session
 from roles.tenant import Tenant
-from schemas.codec import decode, encode
+from schemas.codec import encode
 from schemas.envelope import open_envelope
 from schemas.parts import PartAssembler, seal_parts
 from schemas.queries import Query
@@ -62,20 +64,52 @@ def receive(tenant: Tenant, topic: TopicName, wires: Sequence[bytes], offset: in
     raise RuntimeError("a part of the message is missing")
 
 
+@dataclass(frozen=True, slots=True)
+class UnitEnds:
+    """What the units sign and seal their rounds with.
+
+    Attributes:
+        signing_keys: By party name.
+        master: MU's end of the channel between the units.
+        secondary: SU's.
+    """
+
+    signing_keys: SigningKeys = field(repr=False)
+    master: UnitChannel = field(repr=False)
+    secondary: UnitChannel = field(repr=False)
+
+    def ask(self, tenant: Tenant, request: Request) -> tuple[Request, bytes]:
+        """Seal, sign, verify and unseal a request; return it with its body, as SU reads it."""
+        body = encode(request)
+        topic = TopicName.ROUND_REQUESTS
+        sealed = self.master.seal(body, *place_of_round(topic, 0))
+        wires = sign(self.signing_keys, tenant, "mu", topic, "request", sealed, sequence_of(body))
+        asked = open_round(self.secondary, Request, receive(tenant, topic, wires))
+        return asked, encode(asked)
+
+    def tell(self, tenant: Tenant, reply: Reply) -> Reply:
+        """Seal, sign, verify and unseal a reply; return it as MU reads it."""
+        body = encode(reply)
+        topic = TopicName.ROUND_REPLIES
+        sealed = self.secondary.seal(body, *place_of_round(topic, 0))
+        wires = sign(self.signing_keys, tenant, "su", topic, "reply", sealed, sequence_of(body))
+        return open_round(self.master, Reply, receive(tenant, topic, wires))
+
+
 def run_rounds(
-    keys: SigningKeys,
+    ends: UnitEnds,
     session: Session,
     program: MasterProgram[Result],
     secondary: SecondaryUnit,
     query: Query | None = None,
 ) -> Result:
-    """Run a session between MU's program and SU, every request and reply signed and verified.
+    """Run a session between MU's program and SU, every request and reply sealed, signed and verified.
 
     Args:
-        keys: Signing keys of both units.
+        ends: What both units sign and seal with.
         session: MU's, fresh.
         program: MU's half, not yet started.
-        secondary: SU, which does not know the session yet.
+        secondary: SU, which does not know the session yet, but the head about the model.
         query: SU's copy of the client's message, for query sessions.
     """
     tenant = session.tenant
@@ -84,12 +118,8 @@ def run_rounds(
         while True:
             session.absorb_request(sections)
             request = Request(session.name, session.subject, session.plan.digest, session.step, sections)
-            wires = sign(keys, tenant, "mu", TopicName.ROUND_REQUESTS, "request", encode(request))
-            asked = receive(tenant, TopicName.ROUND_REQUESTS, wires)
-            reply = secondary.answer(decode(Request, asked.body, MAX_BODY_BYTES), asked.body, query)
-            wires = sign(keys, tenant, "su", TopicName.ROUND_REPLIES, "reply", encode(reply))
-            answered = receive(tenant, TopicName.ROUND_REPLIES, wires)
-            reply = decode(Reply, answered.body, MAX_BODY_BYTES)
+            asked, body = ends.ask(tenant, request)
+            reply = ends.tell(tenant, secondary.answer(asked, body, query))
             if reply.reason:
                 raise RuntimeError(f"SU refused a step: {reply.reason}")
             session.plan.check_reply(session.step, reply.sections)

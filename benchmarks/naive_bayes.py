@@ -9,11 +9,10 @@ from functools import partial
 from benchmarks.data_sets import BUNDLED, available, data_set, title
 from benchmarks.deployment import CLIENT, Deployment
 from benchmarks.exchange import sign
-from benchmarks.learner import CHUNK_RECORDS, MODEL, Learner
+from benchmarks.learner import CHUNK_RECORDS, Learner
 from benchmarks.measure import Benchmark, Prepared
 from crypto.coins import Coins
 from roles.client import make_query
-from roles.encoding import encode_bits
 from roles.plan import Plan
 from schemas.codec import encode
 from schemas.topics import TopicName
@@ -148,11 +147,11 @@ class NaiveBayes:
 
     def _ask(self, name: str, rows: int) -> Prepared:
         learner = self._learner(name)
-        bits = encode_bits(learner.tenant.schema, learner.data.batch(rows))
+        records = learner.data.batch(rows)
         keys = self._deployment.signing_keys
 
         def ask() -> None:
-            query = make_query(learner.tenant, CLIENT, MODEL, bits, Coins.fresh())
+            query = make_query(learner.bayes, CLIENT, records, Coins.fresh())
             sign(keys, learner.tenant, CLIENT, TopicName.QUERIES, "query", encode(query))
 
         return Prepared(ask, rows, "with tables of g and h")

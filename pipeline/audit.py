@@ -1,27 +1,29 @@
 """The public audit: signatures of all topics, the journal against the rules, the model from the log."""
 
 import asyncio
+from dataclasses import dataclass
 
 from crypto.errors import SchemaError
-from pipeline.audit_report import AuditedModel, AuditReport, Checked
+from pipeline.audit_report import AuditReport, Checked, audited_models
 from pipeline.journal_audit import GRACE_SECONDS, NOT_READABLE, JournalAudit
-from pipeline.mailbox import Inbox
 from pipeline.meter import Meter
-from pipeline.rounds import MAX_BODY_BYTES
-from pipeline.signed_messages import place_of, signatures_seen
+from pipeline.sealed_models import sealed_model
+from pipeline.signed_messages import signatures_seen
 from pipeline.transport import Message, Transport
-from roles.arrival import Arrival, Refused
+from roles.classifiers.learner import TaughtLearner
 from roles.findings import FindingCode, Findings, Place
-from roles.model_record import ModelRecord
+from roles.journal_chain import Link
+from roles.kept_model import sealed_place
+from roles.master_unit import MasterUnit
+from roles.model_state import Content
 from roles.tenant import Tenant
-from schemas.codec import decode
 from schemas.envelope import open_envelope
-from schemas.rounds import Request, Subject
 from schemas.topics import TOPICS, TopicName, topic_name
 
-# Journal, chunks, queries, receipts and heads are read as they are folded, requests for their subjects.
+# Journal, chunks, queries, receipts and heads are read as they are folded.
 _SIGNATURES_ONLY = (
     TopicName.CONFIG,
+    TopicName.ROUND_REQUESTS,
     TopicName.ROUND_REPLIES,
     TopicName.ANSWERS,
     TopicName.SNAPSHOTS,
@@ -45,18 +47,20 @@ async def audit(
         PipelineError: Journal, chunks or receipts cannot be read.
     """
     findings, meter = Findings(), Meter()
-    journal = JournalAudit(transport, tenant, findings, meter, proofs=proofs, grace_seconds=grace_seconds)
+    lessons = SealedLessons(transport, findings)
+    journal = JournalAudit(
+        *(transport, tenant, findings, meter),
+        lesson=lessons.learnt,
+        proofs=proofs,
+        grace_seconds=grace_seconds,
+    )
     unreadable = [
         topic
         for topic in _SIGNATURES_ONLY
         if not await _check_signatures(transport, tenant, topic, findings, meter)
     ]
-    # Before the journal: whatever was asked by now is journaled by the time that is read.
-    if not await _read_refreshes(transport, tenant, journal.auditor.record, findings, meter):
-        unreadable.append(TopicName.ROUND_REQUESTS)
     await journal.run()
     auditor = journal.auditor
-    auditor.record.close(complete=auditor.complete and auditor.model_known)
     return AuditReport(
         findings.found,
         Checked(
@@ -67,7 +71,7 @@ async def audit(
             withdrawals=auditor.counts.withdrawals,
             receipts=journal.receipts.checked,
         ),
-        AuditedModel.of(tenant, auditor.unit.model.version, auditor.current_model(), auditor.record),
+        audited_models(tenant, auditor),
         first=0,
         last=journal.last_sequence,
         skipped=[*([] if proofs else [PROOFS]), *map(str, (*unreadable, *journal.unreadable))],
@@ -104,41 +108,31 @@ async def _check_signatures(
     return True
 
 
-async def _read_refreshes(
-    transport: Transport, tenant: Tenant, record: ModelRecord, findings: Findings, meter: Meter
-) -> bool:
-    """Take from the requests which models MU had SU refresh; return whether they can be read."""
-    topic = TopicName.ROUND_REQUESTS
-    name = topic_name(tenant.name, topic)
-    try:
-        for partition in range(TOPICS[topic].partitions):
-            inbox = Inbox(
-                *(transport, tenant, topic),
-                partition=partition,
-                offset=await transport.beginning_offset(name, partition),
-                meter=meter,
-                part_budget=MAX_BODY_BYTES,
-            )
-            end = await transport.end_offset(name, partition)
-            before = -1
-            while before < inbox.next_offset < max(end, 1):
-                before = inbox.next_offset
-                for message in await inbox.receive(0.0):
-                    if isinstance(message, Refused):
-                        _report(findings, place_of(message.arrival), message.reason)
-                    elif (subject := _subject(message)) is not None and subject.purpose == "refresh":
-                        record.offer_refresh(place_of(message), subject)
-    except NOT_READABLE:
-        return False
-    return True
+@dataclass(frozen=True, slots=True)
+class SealedLessons:
+    """What models became, as MU sealed it: it must be there, and be what such a lesson can lead to."""
 
+    transport: Transport
+    findings: Findings
 
-def _subject(message: Arrival) -> Subject | None:
-    """Return what a request is about; None if its body is not for everybody to read."""
-    try:
-        return decode(Request, message.body, MAX_BODY_BYTES).subject
-    except SchemaError:
-        return None
+    async def learnt(self, link: Link, unit: MasterUnit) -> Content | None:
+        """Return what a model became by an entry; None if it did not change, or that is not known."""
+        entry = link.entry
+        if entry.reason:
+            return None
+        kept = unit.models[entry.model_id]
+        learner = kept.learner
+        sealed = await sealed_model(self.transport, unit.tenant, learner, sealed_place(entry))
+        if sealed is None:
+            place = Place(TopicName.SNAPSHOTS, entry.partition, entry.offset)
+            detail = f"the model that entry {entry.sequence} names is not there"
+            self.findings.add(FindingCode.MODEL_MISSING, place, detail)
+            return None
+        sizes = [chunk.records for chunk in unit.closed_chunks(entry)]
+        if isinstance(learner, TaughtLearner) and not learner.follows(kept.model, sizes, sealed.content):
+            detail = f"no lesson of these chunks leads to the model of entry {entry.sequence}"
+            self.findings.add(FindingCode.MODEL_DIFFERS, link.place, detail)
+        return sealed.content
 
 
 def _report(findings: Findings, place: Place, reason: str) -> None:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from roles.auditor import Auditor
 from roles.findings import Finding
+from roles.kept_model import KeptModel
 from roles.model_record import ModelRecord
 from roles.model_state import ModelState
 from roles.tenant import Tenant
@@ -42,15 +44,20 @@ class AuditedModel:
 
     @classmethod
     def of(
-        cls, tenant: Tenant, version: int, model: ModelState | None, record: ModelRecord
+        cls, tenant: Tenant, kept: KeptModel, model: ModelState | None, record: ModelRecord
     ) -> "AuditedModel":
-        """Return what is known of a model; only a record of its very version can be compared."""
-        recorded = record.recorded[1] if record.recorded and record.recorded[0] == version else None
-        recomputed = None if model is None else model.hash(tenant)
-        return cls(tenant.configuration.models[0].model_id, version, recorded, recomputed)
+        """Return what is known of a model; only a record of its very version can be compared.
+
+        What a model learnt by sessions is recorded and not recomputed from public data.
+        """
+        model_id, version = kept.learner.model_id, kept.model.version
+        said = record.recorded.get(model_id)
+        recorded = said[1] if said is not None and said[0] == version else None
+        recomputed = None if model is None or kept.is_taught else model.hash(tenant)
+        return cls(model_id, version, recorded, recomputed)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the field `model`."""
+        """Return the model as an audit prints it."""
         known = self.recorded is not None and self.recomputed is not None
         return {
             "id": self.model_id,
@@ -68,7 +75,7 @@ class AuditReport:
     Attributes:
         findings: In the order in which they were made.
         checked: How much of what.
-        model: About the model.
+        models: About every model.
         first: Sequence of the first entry; None where the journal was not read.
         last: Sequence of the last entry, −1 of none.
         skipped: What was not looked at, and could have been.
@@ -76,7 +83,7 @@ class AuditReport:
 
     findings: Sequence[Finding]
     checked: Checked
-    model: AuditedModel
+    models: Sequence[AuditedModel]
     first: int | None = None
     last: int | None = None
     skipped: Sequence[str] = field(default=())
@@ -93,7 +100,8 @@ class AuditReport:
             "from": {"journal_sequence": self.first, "snapshot": None},
             "to": {"journal_sequence": self.last, "snapshot": None},
             "checked": {name: getattr(self.checked, name) for name in Checked.__slots__},
-            "model": self.model.as_dict(),
+            "model": self.models[0].as_dict(),
+            "models": [model.as_dict() for model in self.models],
             "findings": [
                 {
                     "code": finding.code.value,
@@ -106,3 +114,11 @@ class AuditReport:
             ],
             "skipped": list(self.skipped),
         }
+
+
+def audited_models(tenant: Tenant, auditor: Auditor) -> list[AuditedModel]:
+    """Return what the fold of a journal says of every model."""
+    return [
+        AuditedModel.of(tenant, kept, auditor.current_model(name), auditor.record)
+        for name, kept in auditor.unit.models.items()
+    ]

@@ -5,19 +5,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
 from crypto.coins import Coins
 from crypto.dtpkc import WeakPrivateKey
 from crypto.errors import SchemaError
 from pipeline.errors import PipelineError, TransportError
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
-from pipeline.query_sessions import BASE_KEY
+from pipeline.sessions import BASE_KEY
 from pipeline.transport import Transport, partition_for_key
 from roles.arrival import Arrival
 from roles.client import make_query, read_answer
+from roles.encoding import EncodedRecords
+from roles.learners import AnyLearner
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
 from schemas.queries import Answer, Query
@@ -38,6 +37,7 @@ class Answered:
     Attributes:
         query_id: The query's id.
         labels: One index per row; C stands for a row that was no one-hot encoding.
+        scores: What else the model told of every row; None where nothing was asked for.
         model_version: Version of the model that answered.
         seconds: From publishing the query to reading the answer.
         query_bytes: Size of the query on its topic.
@@ -46,6 +46,7 @@ class Answered:
 
     query_id: bytes
     labels: Sequence[int] = field(repr=False)
+    scores: Sequence[Sequence[int]] | None = field(repr=False)
     model_version: int
     seconds: float
     query_bytes: int
@@ -86,31 +87,43 @@ class ClientService:
         )
         self._unanswered_before = await self._unanswered(model_id)
 
-    async def ask(self, model_id: str, bits: npt.NDArray[np.uint8], timeout_seconds: float) -> Answered:
+    async def ask(
+        self, learner: AnyLearner, rows: EncodedRecords, timeout_seconds: float, *, scores: bool = False
+    ) -> Answered:
         """Ask for the labels of some rows and wait for the answer.
 
         Args:
-            model_id: Whom to ask.
-            bits: One-hot rows, shape (n, F), n at most the tenant's limit per query.
+            learner: Of the model to ask.
+            rows: At most the tenant's limit per query.
             timeout_seconds: How long to wait.
+            scores: Ask for more than labels, where the model has more to tell.
 
         Raises:
             NoAnswerError: Nothing came in time.
             Refusal: The units refused the query.
         """
         with self._meter.activity("encrypt"):
-            query, wires = await asyncio.to_thread(self._seal, model_id, bits)
+            query, wires = await asyncio.to_thread(self._seal, learner, rows, scores=scores)
         loop = asyncio.get_running_loop()
         started = loop.time()
         await self._publisher.append(TopicName.QUERIES, wires, key=self._publisher.sender.encode())
         answer, size = await self._wait(query, started + timeout_seconds)
         seconds = loop.time() - started
         with self._meter.activity("open"):
-            labels = await asyncio.to_thread(read_answer, self._tenant, self._key, query, answer)
-        return Answered(query.query_id, labels, answer.model_version, seconds, sum(map(len, wires)), size)
+            opened = await asyncio.to_thread(read_answer, learner, self._key, query, answer)
+        return Answered(
+            query.query_id,
+            opened.labels,
+            opened.scores,
+            answer.model_version,
+            seconds,
+            sum(map(len, wires)),
+            size,
+        )
 
-    def _seal(self, model_id: str, bits: npt.NDArray[np.uint8]) -> tuple[Query, list[bytes]]:
-        query = make_query(self._tenant, self._publisher.sender, model_id, bits, Coins.fresh(), self._pool)
+    def _seal(self, learner: AnyLearner, rows: EncodedRecords, *, scores: bool) -> tuple[Query, list[bytes]]:
+        client = self._publisher.sender
+        query = make_query(learner, client, rows, Coins.fresh(), scores=scores, pool=self._pool)
         body = encode(query)
         return query, self._publisher.seal(TopicName.QUERIES, "query", sequence_of(body), body)
 

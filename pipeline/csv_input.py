@@ -19,6 +19,7 @@ from roles.encoding import (
     label_encoder,
     listed,
 )
+from roles.word_encoding import NumberScaler, number_scalers, numeric_columns
 from schemas.data_schema import DataSchema
 from schemas.reasons import ReasonCode
 
@@ -35,12 +36,14 @@ class QueryRow:
         row: Number of the row among the data rows, from 1.
         line: Line of the file.
         indices: One index per attribute, in schema order; None if and only if `error` is set.
+        words: Numeric attributes as scaled numbers; None if nobody reads them, or `error` is set.
         error: What is wrong with the row.
     """
 
     row: int
     line: int
     indices: tuple[int, ...] | None = field(repr=False)
+    words: tuple[int, ...] | None = field(repr=False)
     error: InputFileError | None
 
 
@@ -50,13 +53,15 @@ def check_training_file(path: Path, schema: DataSchema) -> int:
     Raises:
         InputFileError: The first thing wrong with the file.
     """
-    return sum(len(batch) for batch in _batches(path, schema, BATCH_RECORDS))
+    return sum(len(batch) for batch in _batches(path, schema, BATCH_RECORDS, words=False))
 
 
 def read_training_file(
-    path: Path, schema: DataSchema, batch_records: int = BATCH_RECORDS
+    path: Path, schema: DataSchema, batch_records: int = BATCH_RECORDS, *, words: bool = False
 ) -> Iterator[EncodedRecords]:
     """Check the whole file, then return its records in batches of ``batch_records``, the last shorter.
+
+    With `words` records also carry their numeric attributes as scaled numbers.
 
     Memory holds one batch; the file is read twice.
 
@@ -65,10 +70,10 @@ def read_training_file(
             unless the file changes between the two readings.
     """
     check_training_file(path, schema)
-    return _batches(path, schema, batch_records)
+    return _batches(path, schema, batch_records, words=words)
 
 
-def read_query_file(path: Path, schema: DataSchema) -> Iterator[QueryRow]:
+def read_query_file(path: Path, schema: DataSchema, *, words: bool = False) -> Iterator[QueryRow]:
     """Yield every row in order; a bad row carries its error and the next ones still come.
 
     The label column may be there, and is not looked at.
@@ -77,41 +82,43 @@ def read_query_file(path: Path, schema: DataSchema) -> Iterator[QueryRow]:
         InputFileError: The file is unreadable or empty, or its columns are wrong.
     """
     with open_csv(path) as table:
-        columns = _Columns(table, schema, with_label=False)
+        columns = _Columns(table, schema, with_label=False, with_words=words)
         row = None
         for number, row in enumerate(table.rows, start=1):
             try:
                 if isinstance(row, InputFileError):
                     raise row
-                indices, _ = columns.read(row)
+                indices, numbers, _ = columns.read(row)
             except InputFileError as error:
-                yield QueryRow(number, error.line or 1, None, error)
+                yield QueryRow(number, error.line or 1, None, None, error)
             else:
-                yield QueryRow(number, row.line, indices, None)
+                yield QueryRow(number, row.line, indices, numbers, None)
         if row is None:
             raise _no_rows(table)
 
 
-def _batches(path: Path, schema: DataSchema, batch_records: int) -> Iterator[EncodedRecords]:
+def _batches(path: Path, schema: DataSchema, batch_records: int, *, words: bool) -> Iterator[EncodedRecords]:
     with open_csv(path) as table:
-        columns = _Columns(table, schema, with_label=True)
+        columns = _Columns(table, schema, with_label=True, with_words=words)
         rows: list[tuple[int, ...]] = []
+        numbers: list[tuple[int, ...]] = []
         labels: list[int] = []
         empty = True
         for row in table.rows:
             if isinstance(row, InputFileError):
                 raise row
-            indices, label = columns.read(row)
+            indices, scaled, label = columns.read(row)
             rows.append(indices)
+            numbers.append(scaled or ())
             labels.append(label)
             empty = False
             if len(rows) == batch_records:
-                yield collect_records(rows, labels)
-                rows, labels = [], []
+                yield collect_records(rows, labels, numbers if words else None)
+                rows, numbers, labels = [], [], []
         if empty:
             raise _no_rows(table)
         if rows:
-            yield collect_records(rows, labels)
+            yield collect_records(rows, labels, numbers if words else None)
 
 
 def _no_rows(table: CsvTable) -> InputFileError:
@@ -127,22 +134,30 @@ def _no_rows(table: CsvTable) -> InputFileError:
 class _Columns:
     """Where the schema's columns stand in one file, and their encoders."""
 
-    def __init__(self, table: CsvTable, schema: DataSchema, *, with_label: bool) -> None:
+    def __init__(self, table: CsvTable, schema: DataSchema, *, with_label: bool, with_words: bool) -> None:
         header = table.header.cells
         _check_header(table, schema, with_label=with_label)
         self._file = table.file
         self._attributes = [
             (header.index(attribute.name), cell_encoder(attribute)) for attribute in schema.attributes
         ]
+        self._scalers: list[tuple[int, NumberScaler]] | None = None
+        if with_words:
+            names = [schema.attributes[index].name for index in numeric_columns(schema)]
+            places = [header.index(name) for name in names]
+            self._scalers = list(zip(places, number_scalers(schema), strict=True))
         self._label: tuple[int, CellEncoder] | None = None
         if with_label:
             self._label = (header.index(schema.label.name), label_encoder(schema))
 
-    def read(self, row: CsvRow) -> tuple[tuple[int, ...], int]:
-        """Encode a row; the label is −1 where it is not read."""
+    def read(self, row: CsvRow) -> tuple[tuple[int, ...], tuple[int, ...] | None, int]:
+        """Encode a row: indices, words if they are read, and the label, −1 where it is not read."""
         cells = row.cells
         try:
             indices = tuple([encoder.index(cells[position]) for position, encoder in self._attributes])
+            words = None
+            if self._scalers is not None:
+                words = tuple([scaler.word(cells[position]) for position, scaler in self._scalers])
             label = -1 if self._label is None else self._label[1].index(cells[self._label[0]])
         except CellError as error:
             raise InputFileError(
@@ -153,7 +168,7 @@ class _Columns:
                 line=row.line,
                 column=error.column,
             ) from None
-        return indices, label
+        return indices, words, label
 
 
 def _check_header(table: CsvTable, schema: DataSchema, *, with_label: bool) -> None:

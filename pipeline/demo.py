@@ -21,8 +21,10 @@ from typing import IO, Any
 from pipeline.demo_data import DemoSplit, DemoTable, csv_text, split_rows
 from pipeline.demo_schema import demo_schema
 from pipeline.errors import PipelineError
+from pipeline.model_options import parse_models
 from pipeline.settings import FILE_NAME
 from schemas.data_schema import DataSchema
+from schemas.models import ModelSpec
 from schemas.reasons import ReasonCode
 from schemas.schema_toml import dump_schema
 
@@ -30,6 +32,8 @@ CLIENT = "client"
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 RECEIPT_SECONDS = 300.0
+LEARNING_POLL_SECONDS = 2.0
+CHUNK_RECORDS = 500
 ANSWER_SECONDS = 120.0
 
 
@@ -47,7 +51,8 @@ class DemoOptions:
 
     label: str
     owners: int
-    chunk_size: int
+    chunk_size: int | None
+    classifier: str
     profile: str
     insecure: bool
     seed: int
@@ -64,24 +69,30 @@ class DemoRun:
         schema: The public data schema.
         split: Training rows by owner, and test rows.
         asked: The test rows that were asked.
+        model_spec: The model that is trained.
+        chunk_size: Records per chunk.
         keygen_seconds: Set-up, all parties' keys included.
         published: One `publish/1` object per owner.
         single: `predict/1` lines of the questions asked one by one.
         batch: The same asked together.
         stopped: The units' `stopped/1` objects by role.
-        model: The `inspect.model/1` object.
+        model: The `inspect model/1` object.
+        journal: The entries that `inspect journal` lists.
     """
 
     folder: Path
     schema: DataSchema
     split: DemoSplit
     asked: Sequence[tuple[str, ...]]
+    model_spec: ModelSpec
+    chunk_size: int = 0
     keygen_seconds: float = 0.0
     published: list[dict[str, Any]] = field(default_factory=list)
     single: list[dict[str, Any]] = field(default_factory=list)
     batch: list[dict[str, Any]] = field(default_factory=list)
     stopped: dict[str, dict[str, Any]] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
+    journal: list[dict[str, Any]] = field(default_factory=list)
 
 
 def run_demo(table: DemoTable, options: DemoOptions, folder: Path, say: Callable[[str], None]) -> DemoRun:
@@ -90,6 +101,7 @@ def run_demo(table: DemoTable, options: DemoOptions, folder: Path, say: Callable
     Raises:
         DemoStepError: A process failed.
         InputFileError: The data cannot be used.
+        ModelOptionError: The classifier is described in a way that means nothing.
     """
     run = _prepare(table, options, folder)
     say(
@@ -101,21 +113,25 @@ def run_demo(table: DemoTable, options: DemoOptions, folder: Path, say: Callable
     init = ["authority", "init", "--dir", str(folder), "--schema", str(folder / "schema.toml")]
     init += ["--passphrase-file", str(folder / "passphrase"), "--profile", options.profile]
     init += ["--min-owners", "1", "--min-records", "1", "--client", CLIENT]
+    init += ["--classifier", options.classifier]
     init += [part for name in owners for part in ("--owner", name)]
     say("set-up: safe primes, then every party's keys in a process of its own")
-    _call([*init, "--insecure"] if options.insecure else init, folder)
+    made = _call([*init, "--insecure"] if options.insecure else init, folder)[0]
+    run.chunk_size = options.chunk_size or min(CHUNK_RECORDS, made["max_chunk_records"])
     run.keygen_seconds = time.monotonic() - started
     say(f"set-up done in {run.keygen_seconds:.1f} s; starting the units")
     with _unit("su", folder, run), _unit("mu", folder, run):
         say("training: owners publish encrypted chunks")
-        processes = [_publish(folder, name, options) for name in owners]
+        processes = [_publish(folder, name, run.chunk_size) for name in owners]
         run.published = [_finish(process)[0] for process in processes]
+        _await_learnt(folder, say)
         records = sum(published["records"] for published in run.published)
         say(f"trained on {records} records; asking {len(run.asked)} questions one by one")
         run.single = _ask(folder, rows_per_query=1)
         say("asking them again in batches")
         run.batch = _ask(folder, rows_per_query=None)
     run.model = _call(["inspect", "model"], folder)[0]
+    run.journal = _call(["inspect", "journal"], folder)[0]["entries"]
     return run
 
 
@@ -135,7 +151,31 @@ def _prepare(table: DemoTable, options: DemoOptions, folder: Path) -> DemoRun:
     schema = demo_schema(whole, folder / f"{_owner(0)}.csv", options.label, options.bins)
     whole.unlink()
     (folder / "schema.toml").write_text(dump_schema(schema), encoding="utf-8")
-    return DemoRun(folder, schema, split, asked)
+    (model_spec,) = parse_models([options.classifier], schema.class_count)
+    return DemoRun(folder, schema, split, asked, model_spec)
+
+
+def _await_learnt(folder: Path, say: Callable[[str], None]) -> None:
+    """Wait until no chunk that can be learnt is left.
+
+    Raises:
+        DemoStepError: Nothing was learnt, since a first full window needs more records.
+    """
+    told = False
+    while True:
+        model = _call(["inspect", "model"], folder)[0]
+        if not model["learning"]:
+            break
+        if not told:
+            say(f"the units are learning {model['waiting']} more chunks")
+            told = True
+        time.sleep(LEARNING_POLL_SECONDS)
+    if not model["records"]:
+        raise DemoStepError(
+            f"all {model['waiting']} chunks wait for more records; "
+            "give more data, or a tree with a smaller grace (dt:grace=…)",
+            ReasonCode.USAGE,
+        )
 
 
 def _owner(index: int) -> str:
@@ -172,9 +212,9 @@ def _await_ready(process: "subprocess.Popen[str]", role: str) -> None:
         raise DemoStepError(f"{role} did not start", parsed.get("code", ReasonCode.INTERNAL_ERROR))
 
 
-def _publish(folder: Path, owner: str, options: DemoOptions) -> "subprocess.Popen[str]":
+def _publish(folder: Path, owner: str, chunk_size: int) -> "subprocess.Popen[str]":
     command = ["owner", "publish", str(folder / f"{owner}.csv"), "--owner", owner, "--wait"]
-    command += ["--chunk-size", str(options.chunk_size), "--timeout", str(RECEIPT_SECONDS)]
+    command += ["--chunk-size", str(chunk_size), "--timeout", str(RECEIPT_SECONDS)]
     return _start(command, folder)
 
 

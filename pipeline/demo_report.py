@@ -3,81 +3,22 @@
 import platform
 import statistics
 import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from msgspec import structs
 
 from crypto.arithmetic import power
 from crypto.coins import Coins
 from crypto.profiles import profile
 from pipeline.demo import DemoOptions, DemoRun, write_predictions
+from pipeline.demo_answers import compare_answers
 from pipeline.demo_data import DemoTable
-from roles.classifiers.naive_bayes_twin import NaiveBayesTwin, score_bits
-from roles.encoding import EncodedRecords, cell_encoder, collect_records, count_table, label_encoder
-from schemas.data_schema import DataSchema
+from schemas.models import classifier_of
 
 COUNTED = ("powers_full", "powers_short", "fixed_base", "cots", "ands")
 POWERS_MEASURED = 9
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """Label indices for the rows asked, from four sources."""
-
-    truth: npt.NDArray[np.int64]
-    single: npt.NDArray[np.int64]
-    batch: npt.NDArray[np.int64]
-    twin: npt.NDArray[np.int64]
-    sklearn: npt.NDArray[np.int64] | None
-
-
-def encode_rows(schema: DataSchema, columns: tuple[str, ...], rows: Any) -> EncodedRecords:
-    """Return rows of text as records of the schema."""
-    places = [columns.index(name) for name in schema.attribute_names]
-    encoders = [cell_encoder(attribute) for attribute in schema.attributes]
-    labels, label_place = label_encoder(schema), columns.index(schema.label.name)
-    return collect_records(
-        [tuple(encoder.index(row[i]) for encoder, i in zip(encoders, places, strict=True)) for row in rows],
-        [labels.index(row[label_place]) for row in rows],
-    )
-
-
-def compare_answers(table: DemoTable, run: DemoRun, max_records: int) -> Answers:
-    """Answer the same questions with the twin and with scikit-learn."""
-    schema = run.schema
-    train = encode_rows(schema, table.columns, run.split.train)
-    asked = encode_rows(schema, table.columns, run.asked)
-    width = score_bits(len(schema.attribute_sizes), max_records.bit_length())
-    twin = NaiveBayesTwin.empty(schema.attribute_sizes, schema.class_count, width)
-    twin = twin.learn(count_table(schema, train))
-    return Answers(
-        truth=np.asarray(asked.labels, dtype=np.int64),
-        single=_labels(schema, run.single),
-        batch=_labels(schema, run.batch),
-        twin=twin.predict(asked.indices),
-        sklearn=_sklearn(schema, train, asked),
-    )
-
-
-def _labels(schema: DataSchema, lines: list[dict[str, Any]]) -> npt.NDArray[np.int64]:
-    names = (*schema.label.labels, "invalid")
-    return np.array([names.index(line["label"]) for line in lines if "label" in line], dtype=np.int64)
-
-
-def _sklearn(
-    schema: DataSchema, train: EncodedRecords, asked: EncodedRecords
-) -> npt.NDArray[np.int64] | None:
-    try:
-        from sklearn.naive_bayes import CategoricalNB  # noqa: PLC0415 - an extra, not a dependency
-    except ImportError:
-        return None
-    model = CategoricalNB(alpha=1.0, min_categories=np.array(schema.attribute_sizes))
-    predicted: npt.NDArray[np.int64] = model.fit(train.indices, train.labels).predict(asked.indices)
-    return predicted
 
 
 def measure_power(profile_name: str) -> float:
@@ -98,7 +39,7 @@ def demo_report(
     table: DemoTable, options: DemoOptions, run: DemoRun, max_records: int, kept: Path | None
 ) -> dict[str, Any]:
     """Return the `demo/1` object and write predictions.csv."""
-    answers = compare_answers(table, run, max_records)
+    answers = compare_answers(run, max_records)
     names = (*run.schema.label.labels, "invalid")
     write_predictions(
         run.folder,
@@ -115,6 +56,10 @@ def demo_report(
     )
     units = run.stopped
     activities = {role: stopped["activities"] for role, stopped in units.items()}
+    training = {
+        role: [entries[name] for name in ("chunk", "learn") if name in entries]
+        for role, entries in activities.items()
+    }
     agree = (answers.single == answers.twin).mean() + (answers.batch == answers.twin).mean()
     single = [line["seconds"] for line in run.single if "seconds" in line]
     # The first question pays for base transfers and refresh, which are reported on their own.
@@ -131,8 +76,8 @@ def demo_report(
         },
         "seed": options.seed,
         "owners": options.owners,
-        "chunk_size": options.chunk_size,
-        "classifier": "nb",
+        "chunk_size": run.chunk_size,
+        "classifier": classifier_of(run.model_spec),
         "profile": options.profile,
         "modulus_bits": profile(options.profile).modulus_bits,
         "pm_seconds": measure_power(options.profile),
@@ -150,11 +95,11 @@ def demo_report(
         "owner_encrypt_seconds": sum(
             published["meter"]["activities"]["encrypt"]["cpu_seconds"] for published in run.published
         ),
-        "train_seconds": activities["mu"]["chunk"]["span_seconds"],
+        "train_seconds": _span(training["mu"]),
         "train_cpu_seconds": {
-            role: activities[role].get("chunk", {}).get("cpu_seconds", 0.0) for role in ("mu", "su")
+            role: sum(entry["cpu_seconds"] for entry in entries) for role, entries in training.items()
         },
-        "refresh_seconds": activities["mu"]["refresh"]["span_seconds"],
+        "refresh_seconds": _span([activities["mu"]["refresh"]]) if "refresh" in activities["mu"] else None,
         "query_seconds_median": statistics.median(steady),
         "query_seconds_p95": sorted(steady)[max(0, -(-95 * len(steady) // 100) - 1)],
         "query_batch_seconds_each": sum(batches.values()) / len(run.asked),
@@ -166,7 +111,11 @@ def demo_report(
         "peak_rss_bytes": {role: units[role]["peak_rss_bytes"] for role in ("mu", "su")},
         "counts": {
             "chunk": _per(
-                [activities["mu"]["chunk"], *(p["meter"]["activities"]["encrypt"] for p in run.published)],
+                [
+                    *training["mu"],
+                    *training["su"],
+                    *(published["meter"]["activities"]["encrypt"] for published in run.published),
+                ],
                 run.model["chunks"],
             ),
             "query": _per(
@@ -185,6 +134,7 @@ def demo_report(
             "version": run.model["version"],
             "ciphertexts": run.model["ciphertexts"],
             "sha256": run.model["sha256"],
+            "spec": structs.asdict(run.model_spec),
         },
         "views": _views(run),
         "workdir": None if kept is None else str(kept),
@@ -195,6 +145,12 @@ def demo_report(
             "numpy": version("numpy"),
         },
     }
+
+
+def _span(entries: list[dict[str, Any]]) -> float:
+    """Return the wall time from the first beginning of activities to the last end."""
+    spans = [(entry["started_seconds"], entry["ended_seconds"]) for entry in entries]
+    return float(max(ended for _, ended in spans) - min(started for started, _ in spans))
 
 
 def _seen(unit: dict[str, Any], topic: str) -> int:

@@ -9,10 +9,12 @@ from pipeline.journal_fold import fold_journal
 from pipeline.mailbox import Inbox
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
-from roles.tenant import Tenant, chunk_layouts
+from roles.chunk_encodings import ChunkEncodings
+from roles.tenant import Tenant
 from schemas.chunks import Chunk
 from schemas.codec import decode
-from schemas.journal import JournalEntry
+from schemas.journal import CLOSING, JournalEntry
+from schemas.models import classifier_of
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_name
 
@@ -51,6 +53,7 @@ async def inspect_chunk(transport: Transport, tenant: Tenant, chunk_id: str) -> 
             and arrival.kind == "chunk"
         ):
             chunk = decode(Chunk, arrival.body, len(arrival.body))
+            encodings = ChunkEncodings(tenant)
             return {
                 "chunk_id": chunk_id,
                 "owner": arrival.sender,
@@ -70,7 +73,7 @@ async def inspect_chunk(transport: Transport, tenant: Tenant, chunk_id: str) -> 
                         "ciphertexts": layout.ciphertexts,
                         "bytes": len(vector.ciphertexts),
                     }
-                    for vector, layout in zip(chunk.vectors, chunk_layouts(tenant, chunk), strict=True)
+                    for vector, layout in zip(chunk.vectors, encodings.layouts(chunk.records), strict=True)
                 ],
             }
     raise NoSuchChunkError(
@@ -78,25 +81,36 @@ async def inspect_chunk(transport: Transport, tenant: Tenant, chunk_id: str) -> 
     )
 
 
-async def inspect_model(transport: Transport, tenant: Tenant) -> dict[str, Any]:
-    """Recompute the encrypted model from the journal and the chunks it names."""
+async def inspect_model(transport: Transport, tenant: Tenant, model_id: str | None = None) -> dict[str, Any]:
+    """Return what is public of an encrypted model: recomputed, or as it was sealed by the units.
+
+    Args:
+        transport: Where the topics are.
+        tenant: Public facts.
+        model_id: Which model; None for the first.
+    """
+    spec = tenant.configuration.models[0] if model_id is None else tenant.model(model_id)
     unit = await fold_journal(transport, tenant)
-    model = unit.model
+    kept = unit.models[spec.model_id]
+    model, layout = kept.model, kept.learner.layout(kept.model)
     return {
-        "id": model.spec.model_id,
-        "classifier": model.spec.classifier,
+        "id": spec.model_id,
+        "classifier": classifier_of(spec),
         "version": model.version,
         "layout": {
-            "slot_bits": model.layout.stride_bits,
-            "slots": model.layout.slots,
-            "meaning": model.layout.meaning,
+            "slot_bits": layout.stride_bits,
+            "slots": layout.slots,
+            "meaning": layout.meaning,
         },
         "ciphertexts": len(model.ciphertexts),
         "sha256": model.hash(tenant).hex(),
         "journal_sequence": unit.next_sequence - 1,
         "chunks": model.chunks,
         "records": model.records,
-        "owners": len(model.records_of),
+        "owners": model.owners,
+        "waiting": len(kept.waiting),
+        "learning": kept.lesson_size(),
+        "public": kept.learner.described(model),
     }
 
 
@@ -127,7 +141,10 @@ async def inspect_journal(transport: Transport, tenant: Tenant) -> list[dict[str
                 "message_id": entry.message_hash.hex(),
                 "records": entry.records,
                 "reason": entry.reason or None,
-                "model_version": entry.model_version,
+                "model": entry.model_id or None,
+                "model_version": entry.model_version if entry.model_id else None,
+                "about": entry.about if entry.kind in CLOSING else None,
+                "invalid": list(entry.invalid),
             }
         )
     return entries

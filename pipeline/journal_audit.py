@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from crypto.parameters import Ciphertext
+from crypto.errors import LocalProtocolError
 from pipeline.errors import BrokerRefusedError, UnknownTopicError
 from pipeline.mailbox import Inbox
 from pipeline.meter import Meter
@@ -18,14 +18,19 @@ from pipeline.stored_message import stored_message
 from pipeline.topic_cursor import Taken, TopicCursor, arrival_of
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
-from roles.auditor import Auditor, ClosedQuery, chunk_ciphertexts
+from roles.auditor import Auditor, ClosedQuery, chunk_vectors
+from roles.chunk_encodings import Vectors
 from roles.findings import FindingCode, Findings, Place
 from roles.journal_chain import JournalChain, Link
-from roles.judging import judge_messages
-from roles.receipt_check import ReceiptCheck
+from roles.judging import Judged, judge_messages
+from roles.master_unit import MasterUnit
+from roles.model_state import Content
+from roles.receipt_check import UNKNOWN_NUMBER, ReceiptCheck
+from roles.receipts import receipts_due
 from roles.tenant import Tenant
 from schemas.heads import Head
-from schemas.journal import EntryKind, Receipt
+from schemas.journal import CLOSING, EntryKind, Receipt
+from schemas.snapshots import WaitingChunk
 from schemas.topics import TopicName, topic_name
 
 BATCH_ENTRIES = 128
@@ -38,6 +43,7 @@ NOT_READABLE = (UnknownTopicError, BrokerRefusedError)
 """A topic that this auditor may not read, or that this tenant does not have."""
 
 ClosedHook = Callable[[Sequence[ClosedQuery]], Awaitable[None]]
+LessonHook = Callable[[Link, MasterUnit], Awaitable[Content | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class JournalAudit:
         findings: Where findings go.
         meter: Counts what was seen.
         proofs: Whether to verify the proofs of plaintext knowledge.
+        lesson: Called with every ``learnt`` entry and the state before it; returns what the model became.
         closed: Called with the queries that a batch of entries closed.
         grace_seconds: How long to wait for receipts of the last decisions.
 
@@ -74,6 +81,7 @@ class JournalAudit:
         findings: Findings,
         meter: Meter,
         *,
+        lesson: LessonHook,
         proofs: bool = True,
         closed: ClosedHook | None = None,
         grace_seconds: float = GRACE_SECONDS,
@@ -82,6 +90,7 @@ class JournalAudit:
         self._tenant = tenant
         self._findings = findings
         self._meter = meter
+        self._lesson = lesson
         self._closed = closed
         self._grace_seconds = grace_seconds
         self.auditor = Auditor(tenant, findings, proofs)
@@ -141,19 +150,19 @@ class JournalAudit:
         link = self._chain.take(message)
         if link is None:
             return
-        withdrawal = link.entry.kind == EntryKind.WITHDRAW
-        if withdrawal:
-            # Which chunk goes is known once all before is folded.
+        alone = link.entry.kind in {EntryKind.WITHDRAW, EntryKind.LEARNT}
+        if alone:
+            # Which chunks it is about is known once all before is folded.
             await self._flush()
         found, readable = await self._decided_message(link)
         self._pending.append(_Pending(link, found, readable))
         self._pending_bytes += len(found.body) if isinstance(found, Arrival) else 0
-        if withdrawal or len(self._pending) >= BATCH_ENTRIES or self._pending_bytes >= BATCH_BYTES:
+        if alone or len(self._pending) >= BATCH_ENTRIES or self._pending_bytes >= BATCH_BYTES:
             await self._flush()
 
     async def _decided_message(self, link: Link) -> tuple[Arrival | Refused | None, bool]:
         entry = link.entry
-        if entry.kind == EntryKind.ANSWERED:
+        if entry.kind in CLOSING:
             return None, True
         if entry.topic in self.unreadable:
             return None, False
@@ -185,29 +194,53 @@ class JournalAudit:
         if not pending:
             return
         await self._read_heads()
-        withdrawn = None
-        if pending[-1].link.entry.kind == EntryKind.WITHDRAW:
-            withdrawn = await self._withdrawn(pending[-1].link)
-        await asyncio.to_thread(self._fold, pending, withdrawn)
+        withdrawn, learnt = None, None
+        last = pending[-1].link
+        if last.entry.kind == EntryKind.WITHDRAW:
+            withdrawn = await self._withdrawn(last)
+        elif last.entry.kind == EntryKind.LEARNT and self.auditor.complete:
+            learnt = await self._learnt(last)
+        await asyncio.to_thread(self._fold, pending, withdrawn, learnt)
         closed, self.auditor.closed = self.auditor.closed, []
         if self._closed is not None and closed:
             await self._closed(closed)
 
-    def _fold(self, pending: Sequence[_Pending], withdrawn: Sequence[Ciphertext] | None) -> None:
+    def _fold(self, pending: Sequence[_Pending], withdrawn: Vectors | None, learnt: Content | None) -> None:
         messages = [item.message for item in pending if item.message is not None]
         judged = iter(judge_messages(self.auditor.impartial, messages, proofs=self.auditor.proofs))
         for item in pending:
             own = None if item.message is None else next(judged)
-            self.auditor.fold(item.link, own, readable=item.readable, withdrawn=withdrawn)
-            self.receipts.expect(item.link, None if own is None else own.arrival.sequence)
+            due = self._receipts_due(item.link, own)
+            self.auditor.fold(item.link, own, readable=item.readable, withdrawn=withdrawn, learnt=learnt)
+            self.receipts.expect(item.link, due)
 
-    async def _withdrawn(self, link: Link) -> Sequence[Ciphertext] | None:
+    def _receipts_due(self, link: Link, judged: Judged | None) -> list[Receipt]:
+        number = UNKNOWN_NUMBER if judged is None else judged.arrival.sequence
+        closed: Sequence[WaitingChunk] = ()
+        if link.entry.kind == EntryKind.LEARNT:
+            try:
+                closed = self.auditor.unit.closed_chunks(link.entry)
+            except LocalProtocolError:
+                return []
+        due = receipts_due(link.entry, link.entry_id, number, closed)
+        return [receipt for _, receipt in due]
+
+    async def _learnt(self, link: Link) -> Content | None:
+        unit = self.auditor.unit
+        try:
+            unit.closed_chunks(link.entry)
+        except LocalProtocolError:
+            # Reported when the entry is folded.
+            return None
+        return await self._lesson(link, unit)
+
+    async def _withdrawn(self, link: Link) -> Vectors | None:
         known = self.auditor.withdrawn_chunk(link.entry)
         if known is None:
             return None
         place = known.partition, known.offset, known.message_hash
         arrival = await stored_message(self._transport, self._tenant, TopicName.CHUNKS, *place)
-        return None if arrival is None else chunk_ciphertexts(self._tenant, arrival)
+        return None if arrival is None else chunk_vectors(self.auditor.unit.encodings, arrival)
 
     # --- heads and receipts
 

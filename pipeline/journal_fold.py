@@ -1,21 +1,27 @@
-"""MU's state from the log alone: read the journal, fold every entry, fetch the chunks it names.
+"""A tenant's state from the log alone: read the journal, fold every entry, fetch what it names.
 
-MU does this at start; whoever inspects a tenant does the same from public data.
+MU does this at start, from its last snapshot on; whoever inspects a tenant does it from the first entry,
+from public data.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 
-from crypto.parameters import Ciphertext, decode_ciphertexts
 from pipeline.errors import StorageError
 from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox
+from pipeline.sealed_models import AbsentContent, sealed_model
 from pipeline.stored_message import stored_message
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
-from roles.master_unit import MasterUnit
+from roles.auditor import chunk_vectors
+from roles.chunk_encodings import Vectors
+from roles.kept_model import sealed_place
+from roles.learners import AnyLearner
+from roles.master_unit import EntryContent, MasterUnit
+from roles.model_state import ModelState
 from roles.tenant import Tenant
-from schemas.chunks import Chunk
 from schemas.codec import decode
 from schemas.journal import EntryKind, JournalEntry
 from schemas.queries import Query
@@ -25,26 +31,59 @@ log = get_logger()
 
 _HINT = "restore the topic from a backup; MU stops rather than be wrong"
 
-
 Watch = Callable[[MasterUnit, JournalEntry, bytes], None]
 
 
-async def fold_journal(transport: Transport, tenant: Tenant, watch: Watch | None = None) -> MasterUnit:
-    """Return MU's state after the last journal entry.
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry of the chain as it lies on the topic.
+
+    Attributes:
+        entry: The entry.
+        entry_id: Its id.
+        offset: Where it stands.
+    """
+
+    entry: JournalEntry
+    entry_id: bytes
+    offset: int
+
+
+async def fold_journal(transport: Transport, tenant: Tenant) -> MasterUnit:
+    """Return the state after the last journal entry, folded from the first one.
 
     Messages on the journal topic that MU did not sign are passed over; so are repeated entries.
 
     Args:
         transport: Where the topics are.
         tenant: Public facts.
-        watch: Called with the state before each entry, the entry and its id.
 
     Raises:
         StorageError: An entry of the chain is missing, or a message that it names.
     """
-    unit = MasterUnit.starting(tenant, tenant.configuration.models[0])
+    unit = MasterUnit.starting(tenant)
+    async for stored in chained_entries(transport, tenant, unit, 0):
+        await fold_entry(transport, unit, stored)
+    await look_up_models(transport, unit)
+    return unit
+
+
+async def chained_entries(
+    transport: Transport, tenant: Tenant, unit: MasterUnit, offset: int
+) -> AsyncIterator[StoredEntry]:
+    """Yield the entries that continue a unit's chain, each to be folded before the next is asked for.
+
+    Args:
+        transport: Where the topics are.
+        tenant: Public facts.
+        unit: Its head and number say what comes next.
+        offset: Where on the journal to begin.
+
+    Raises:
+        StorageError: An entry is missing or changed.
+    """
     end = await transport.end_offset(topic_name(tenant.name, TopicName.JOURNAL), 0)
-    inbox = Inbox(transport, tenant, TopicName.JOURNAL)
+    inbox = Inbox(transport, tenant, TopicName.JOURNAL, offset=offset)
     while (start := inbox.next_offset) < end:
         arrivals = await inbox.receive(wait_seconds=0.0)
         if inbox.next_offset == start:
@@ -58,39 +97,78 @@ async def fold_journal(transport: Transport, tenant: Tenant, watch: Watch | None
                 continue
             if entry.previous != unit.head or entry.sequence != unit.next_sequence:
                 raise StorageError(f"journal entry {unit.next_sequence} is missing or changed", hint=_HINT)
-            if watch is not None:
-                watch(unit, entry, arrival.message_hash)
-            await _fold_entry(transport, tenant, unit, entry, arrival.message_hash)
-    return unit
+            yield StoredEntry(entry, arrival.message_hash, arrival.offset)
 
 
-async def _fold_entry(
-    transport: Transport, tenant: Tenant, unit: MasterUnit, entry: JournalEntry, entry_id: bytes
-) -> None:
-    ciphertexts: tuple[Ciphertext, ...] = ()
-    query_id = b""
+async def fold_entry(transport: Transport, unit: MasterUnit, stored: StoredEntry) -> None:
+    """Fold an entry, with what it names; what a lesson led to is looked up by `look_up_models`.
+
+    Raises:
+        StorageError: A message that it names is not there.
+    """
+    entry, content = stored.entry, EntryContent()
     if entry.kind == EntryKind.ACCEPT:
-        place = entry.partition, entry.offset, entry.message_hash
-        ciphertexts = await stored_chunk(transport, tenant, *place)
+        if not all(kept.is_taught for kept in unit.models.values()):
+            place = entry.partition, entry.offset, entry.message_hash
+            content = EntryContent(await stored_chunk(transport, unit, *place))
     elif entry.kind == EntryKind.WITHDRAW:
-        gone = unit.accepted[entry.sender, entry.sender_sequence]
-        ciphertexts = await stored_chunk(transport, tenant, gone.partition, gone.offset, gone.message_hash)
+        gone = unit.index.chunk(entry.sender, entry.sender_sequence)
+        if gone is None:
+            raise StorageError(f"journal entry {entry.sequence} takes out what is not in", hint=_HINT)
+        place = gone.partition, gone.offset, gone.message_hash
+        content = EntryContent(await stored_chunk(transport, unit, *place))
     elif entry.kind == EntryKind.QUERY:
-        query_id = (await stored_query(transport, tenant, entry)).query_id
-    await asyncio.to_thread(unit.apply, entry, entry_id, ciphertexts, query_id)
+        query = await stored_query(transport, unit.tenant, entry)
+        content = EntryContent(query_id=query.query_id)
+    elif entry.kind == EntryKind.LEARNT and not entry.reason:
+        content = EntryContent(learnt=AbsentContent(sealed_place(entry)))
+    await asyncio.to_thread(unit.apply, entry, stored.entry_id, content)
+
+
+async def look_up_models(transport: Transport, unit: MasterUnit) -> None:
+    """Give every version that a unit still needs its content.
+
+    A version that is no more, but was to answer, stays absent: queries to it are refused.
+
+    Raises:
+        StorageError: The current version of a model is not there.
+    """
+    found: dict[bytes, ModelState] = {}
+
+    async def looked_up(learner: AnyLearner, model: ModelState) -> ModelState:
+        if not isinstance(model.content, AbsentContent):
+            return model
+        place = model.content.place
+        if place.message_hash not in found:
+            restored = await sealed_model(transport, unit.tenant, learner, place)
+            if restored is None:
+                return model
+            found[place.message_hash] = restored
+        return replace(model, content=found[place.message_hash].content)
+
+    for kept in unit.models.values():
+        kept.model = await looked_up(kept.learner, kept.model)
+        kept.answering = await looked_up(kept.learner, kept.answering)
+        if isinstance(kept.model.content, AbsentContent):
+            raise StorageError(f"the model '{kept.learner.model_id}' is not where it was sealed", hint=_HINT)
+    for message_hash, (entry, model) in unit.open_queries.items():
+        learner = unit.models[entry.model_id].learner
+        unit.open_queries[message_hash] = entry, await looked_up(learner, model)
 
 
 async def stored_chunk(
-    transport: Transport, tenant: Tenant, partition: int, offset: int, message_hash: bytes
-) -> tuple[Ciphertext, ...]:
+    transport: Transport, unit: MasterUnit, partition: int, offset: int, message_hash: bytes
+) -> Vectors:
     """Return the ciphertexts of an accepted chunk from its topic.
 
     Raises:
         StorageError: The message there is not the one that was accepted.
     """
-    arrival = await _stored(transport, tenant, TopicName.CHUNKS, partition, offset, message_hash)
-    chunk = decode(Chunk, arrival.body, len(arrival.body))
-    return tuple(decode_ciphertexts(tenant.parameters, chunk.vectors[0].ciphertexts))
+    arrival = await _stored(transport, unit.tenant, TopicName.CHUNKS, partition, offset, message_hash)
+    vectors = await asyncio.to_thread(chunk_vectors, unit.encodings, arrival)
+    if vectors is None:
+        raise StorageError("an accepted chunk is not one of this tenant", hint=_HINT)
+    return vectors
 
 
 async def stored_query(transport: Transport, tenant: Tenant, entry: JournalEntry) -> Query:

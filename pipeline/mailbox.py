@@ -18,7 +18,7 @@ from roles.tenant import Tenant
 from schemas.envelope import Envelope, message_id, open_envelope
 from schemas.parts import PartAssembler, seal_parts, whole_id
 from schemas.reasons import ReasonCode
-from schemas.topics import TopicName, topic_name
+from schemas.topics import TOPICS, Kept, TopicName, topic_name
 
 PART_BUDGET_BYTES = 64 << 20
 PART_GROUPS_PER_SENDER = 4
@@ -83,8 +83,11 @@ class Publisher:
         """Append wire forms that were signed before, in order."""
         name = topic_name(self.tenant, topic)
         position = None
-        for wire in wires:
-            position = await self.transport.append(name, key, wire, partition=partition)
+        for part, wire in enumerate(wires):
+            # Of one key a compacted topic keeps the last message alone.
+            apart = key is not None and len(wires) > 1 and TOPICS[topic].kept is Kept.COMPACTED
+            own = b"%s/%d" % (key, part) if apart else key
+            position = await self.transport.append(name, own, wire, partition=partition)
         if position is None:
             raise ValueError("a message has at least one part")
         return Published(whole_id([message_id(wire) for wire in wires]), position)

@@ -8,29 +8,38 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NoReturn
 
 from crypto.errors import LocalProtocolError
-from pipeline.audit_report import AuditedModel, AuditReport, Checked
+from pipeline.audit import SealedLessons
+from pipeline.audit_report import AuditReport, Checked, audited_models
 from pipeline.errors import StorageError
 from pipeline.journal_audit import GRACE_SECONDS, JournalAudit
-from pipeline.journal_fold import stored_query
+from pipeline.journal_fold import stored_chunk, stored_query
+from pipeline.lessons import run_teaching
 from pipeline.meter import Meter
-from pipeline.query_sessions import BASE_KEY, UNANSWERABLE, QuerySessions
 from pipeline.recorded_exchange import NotRecordedError, RecordedExchange
 from pipeline.rounds import SecondaryRefusedError
 from pipeline.rounds_record import RoundsRecord, body_hash
+from pipeline.sessions import BASE_KEY, UNANSWERABLE, Sessions
 from pipeline.signed_messages import signatures_seen
 from pipeline.transport import Transport
 from roles.auditor import ClosedQuery
 from roles.building_blocks.base_transfers import TransferBases, base_master, base_plan, base_subject
+from roles.classifiers.learner import TaughtChunk, TaughtLearner, UnlearnableError
 from roles.findings import FindingCode, Findings
+from roles.journal_chain import Link
+from roles.kept_model import KeptModel
+from roles.master_unit import MasterUnit
+from roles.model_state import Content
 from roles.refusal import refusal_reason
 from roles.session import Session, session_name
 from roles.tenant import Tenant
-from roles.unit_keys import UnitKeys
+from roles.unit_keys import UnitKeys, unit_channel
 from schemas.codec import encode
 from schemas.queries import Answer
+from schemas.snapshots import WaitingChunk
 
 PROOFS = "proofs"
 SESSIONS_CUT_OFF = "sessions whose rounds are not kept"
@@ -56,25 +65,32 @@ async def audit_master(
         grace_seconds: How long to wait for receipts of the last decisions.
     """
     findings, meter = Findings(), Meter()
-    exchange = RecordedExchange(RoundsRecord(transport, tenant, findings, meter), meter)
+    channel = unit_channel(tenant, "mu", keys)
+    exchange = RecordedExchange(RoundsRecord(transport, tenant, channel, findings, meter), meter)
     # Before the journal: whatever was asked by now is journaled by the time that is read.
     await exchange.open()
     bases = await _run_base_session(exchange, tenant, keys, pool, findings)
     own = replace(keys, bases=keys.bases or bases, save=_save_nothing)
     async with asyncio.TaskGroup() as group:
-        sessions = QuerySessions(exchange, tenant, own, pool, group)
+        sessions = Sessions(exchange, tenant, own, pool, group)
         answers = _Answers(transport, tenant, sessions, findings)
+        lessons = _Lessons(transport, sessions, findings)
         journal = JournalAudit(
             *(transport, tenant, findings, meter),
+            lesson=lessons.learnt,
             proofs=False,
             closed=answers.check_all,
             grace_seconds=grace_seconds,
         )
         await journal.run()
         auditor = journal.auditor
-        open_queries = [ClosedQuery(*query, None) for query in auditor.unit.open_queries.values()]
+        open_queries = [
+            ClosedQuery(entry, model, auditor.unit.models[entry.model_id].learner, None)
+            for entry, model in auditor.unit.open_queries.values()
+        ]
         await answers.check_all(open_queries)
-    if auditor.complete and auditor.model_known:
+        await lessons.begin_next(auditor.unit)
+    if auditor.knows_all:
         exchange.report_unexplained()
     return AuditReport(
         findings.found,
@@ -87,10 +103,14 @@ async def audit_master(
             receipts=journal.receipts.checked,
             sessions_recomputed=len(exchange.completed),
         ),
-        AuditedModel.of(tenant, auditor.unit.model.version, auditor.current_model(), auditor.record),
+        audited_models(tenant, auditor),
         first=0,
         last=journal.last_sequence,
-        skipped=[PROOFS, *([SESSIONS_CUT_OFF] if answers.left_out else []), *map(str, journal.unreadable)],
+        skipped=[
+            PROOFS,
+            *([SESSIONS_CUT_OFF] if answers.left_out or lessons.left_out else []),
+            *map(str, journal.unreadable),
+        ],
     )
 
 
@@ -127,7 +147,7 @@ class _Answers:
 
     transport: Transport
     tenant: Tenant
-    sessions: QuerySessions
+    sessions: Sessions
     findings: Findings
     left_out: bool = False
 
@@ -144,7 +164,7 @@ class _Answers:
             # Reported with the entry that accepted it.
             return
         try:
-            answer = await self.sessions.answer(asked, model, query)
+            answer = await self.sessions.answer(closed.learner, asked, model, query)
         except NotRecordedError:
             self.left_out |= closed.closing is not None
             return
@@ -153,9 +173,87 @@ class _Answers:
             answer = Answer(query.query_id, query.rows, model.version, reason, b"")
         if closed.closing is None:
             return
-        if await asyncio.to_thread(lambda: body_hash(encode(answer))) != closed.closing.entry.message_hash:
+        if await asyncio.to_thread(lambda: body_hash(encode(answer))) != closed.closing.entry.result:
             detail = f"the answer to the query of entry {asked.sequence}, computed again, has another hash"
             self.findings.add(FindingCode.ANSWER_DIFFERS, closed.closing.place, detail)
+
+
+@dataclass(slots=True)
+class _Lessons:
+    """Teaches models again and compares what they become with what the journal says.
+
+    Attributes:
+        left_out: Whether a lesson could not be run because its rounds are not kept.
+    """
+
+    transport: Transport
+    sessions: Sessions
+    findings: Findings
+    left_out: bool = False
+
+    async def learnt(self, link: Link, unit: MasterUnit) -> Content | None:
+        """Return what a model became by an entry; None if it did not change, or that is not known."""
+        entry, kept = link.entry, unit.models[link.entry.model_id]
+        size = len(entry.invalid)
+        if entry.reason:
+            size = self._size(kept)
+        try:
+            content = await self._run(unit, kept, list(islice(kept.waiting, size)))
+        except NotRecordedError:
+            self.left_out = True
+            return await SealedLessons(self.transport, self.findings).learnt(link, unit)
+        if content is not None and not entry.reason:
+            after = replace(kept.model, content=content)
+            if await asyncio.to_thread(after.hash, unit.tenant) != entry.result:
+                detail = f"the model of entry {entry.sequence}, taught again, has another hash"
+                self.findings.add(FindingCode.MODEL_DIFFERS, link.place, detail)
+        elif content is None and not entry.reason:
+            detail = f"the lesson of entry {entry.sequence}, run again, fails"
+            self.findings.add(FindingCode.MODEL_DIFFERS, link.place, detail)
+        return content if not entry.reason else None
+
+    async def begin_next(self, unit: MasterUnit) -> None:
+        """Run lessons that were begun and not journaled, as far as their rounds go."""
+        for kept in unit.models.values():
+            if kept.is_taught and (size := self._size(kept)):
+                try:
+                    await self._run(unit, kept, list(islice(kept.waiting, size)))
+                except NotRecordedError:
+                    continue
+
+    @staticmethod
+    def _size(kept: KeptModel) -> int:
+        learner = kept.learner
+        if not isinstance(learner, TaughtLearner):
+            return 0
+        return learner.lesson_size(kept.model, [chunk.records for chunk in kept.waiting])
+
+    async def _run(self, unit: MasterUnit, kept: KeptModel, chunks: Sequence[WaitingChunk]) -> Content | None:
+        learner = kept.learner
+        if not isinstance(learner, TaughtLearner) or not chunks:
+            return None
+        try:
+            taught = [
+                TaughtChunk(
+                    chunk.owner,
+                    chunk.records,
+                    chunk.message_hash,
+                    await stored_chunk(
+                        self.transport, unit, chunk.partition, chunk.offset, chunk.message_hash
+                    ),
+                )
+                for chunk in chunks
+            ]
+        except StorageError:
+            # Reported with the entry that accepted it.
+            raise NotRecordedError("a chunk is not there") from None
+        try:
+            lesson = await run_teaching(learner.teach(kept.model, taught), self.sessions)
+        except NotRecordedError:
+            raise
+        except (UnlearnableError, *UNANSWERABLE):
+            return None
+        return lesson.content
 
 
 def _save_nothing(_: object) -> NoReturn:

@@ -46,8 +46,16 @@ class Seen:
 
 @dataclass(slots=True)
 class Meter:
-    """The figures of one process."""
+    """The figures of one process.
 
+    Attributes:
+        began: When it began, on a clock that never goes back.
+        activities: By name.
+        views: By topic and kind.
+        dead_letters: How many it wrote.
+    """
+
+    began: float = field(default_factory=time.monotonic)
     activities: dict[str, Activity] = field(default_factory=dict)
     views: dict[tuple[str, str], Seen] = field(default_factory=dict)
     dead_letters: int = 0
@@ -89,7 +97,8 @@ class Meter:
                     "times": entry.times,
                     "cpu_seconds": entry.cpu_seconds,
                     "wall_seconds": entry.wall_seconds,
-                    "span_seconds": entry.ended - (entry.started or entry.ended),
+                    "started_seconds": (entry.started or self.began) - self.began,
+                    "ended_seconds": max(entry.ended - self.began, 0.0),
                     "rounds": entry.rounds,
                     "counts": entry.tally.as_dict(),
                 }

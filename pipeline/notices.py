@@ -19,11 +19,13 @@ from pipeline.transport import Transport
 from roles.arrival import Arrival
 from roles.master_unit import MasterUnit
 from roles.model_state import ModelState
+from roles.receipts import receipts_due
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
-from schemas.journal import EntryKind, JournalEntry, Receipt
+from schemas.journal import EntryKind, JournalEntry
 from schemas.queries import Answer, Query
 from schemas.reasons import ReasonCode
+from schemas.snapshots import WaitingChunk
 from schemas.topics import TopicName, topic_name
 
 # The same query again is no news to the client: its answer is there or on its way.
@@ -40,18 +42,33 @@ class Answered:
     closing: JournalEntry
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision about chunks, with what its receipts need.
+
+    Attributes:
+        entry: The entry.
+        entry_id: Its id.
+        closed: For ``learnt`` the chunks that it closes.
+    """
+
+    entry: JournalEntry
+    entry_id: bytes
+    closed: Sequence[WaitingChunk] = ()
+
+
 @dataclass(slots=True)
 class JournalTail:
     """The last decisions: those that MU may not have announced when it stopped.
 
     Attributes:
-        chunks: Entries about the chunks topic with their ids.
-        rejects: Entries that refuse a query, with their ids.
+        chunks: Decisions about chunks.
+        rejects: Entries that refuse a query.
         answered: Queries that were closed.
     """
 
-    chunks: deque[tuple[JournalEntry, bytes]]
-    rejects: deque[tuple[JournalEntry, bytes]]
+    chunks: deque[Decided]
+    rejects: deque[JournalEntry]
     answered: deque[Answered]
 
     @classmethod
@@ -62,13 +79,15 @@ class JournalTail:
     def watch(self, unit: MasterUnit, entry: JournalEntry, entry_id: bytes) -> None:
         """Take an entry that is about to be folded."""
         if entry.kind == EntryKind.ANSWERED:
-            for asked, model in unit.open_queries.values():
-                if asked.sequence == entry.sender_sequence:
-                    self.answered.append(Answered(asked, model, entry))
+            asked = unit.open_queries.get(entry.message_hash)
+            if asked is not None:
+                self.answered.append(Answered(*asked, entry))
+        elif entry.kind == EntryKind.LEARNT:
+            self.chunks.append(Decided(entry, entry_id, unit.closed_chunks(entry)))
         elif entry.topic == TopicName.CHUNKS:
-            self.chunks.append((entry, entry_id))
+            self.chunks.append(Decided(entry, entry_id))
         elif entry.kind == EntryKind.REJECT:
-            self.rejects.append((entry, entry_id))
+            self.rejects.append(entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +110,15 @@ class Notices:
         """Tell of a decision on a message of the chunks topic."""
         if entry.reason:
             await self._dead_letters.report(arrival, entry.reason)
-        if arrival.sender:
-            await self._send(await asyncio.to_thread(self._receipt, arrival, entry, entry_id))
+        for receipt in await asyncio.to_thread(self._receipts, Decided(entry, entry_id), arrival.sequence):
+            await self._send(receipt)
+
+    async def learnt(self, decided: Decided) -> None:
+        """Tell the owners what became of their chunks in a lesson."""
+        if decided.entry.reason:
+            await self._dead_letters.report(await self._arrival(decided.entry), decided.entry.reason)
+        for receipt in await asyncio.to_thread(self._receipts, decided, 0):
+            await self._send(receipt)
 
     async def refused_query(self, arrival: Arrival, reason: ReasonCode) -> None:
         """Tell of a query that was not accepted."""
@@ -112,13 +138,12 @@ class Notices:
             The queries whose answer is not on its topic: they must be computed again.
         """
         expected: list[_Notice] = []
-        for entry, entry_id in tail.chunks:
-            arrival = await self._arrival(entry)
-            if entry.reason:
-                expected.append(self._letter(arrival, entry.reason))
-            if arrival.sender:
-                expected.append(self._receipt(arrival, entry, entry_id))
-        for entry, _ in tail.rejects:
+        for decided in tail.chunks:
+            arrival = await self._arrival(decided.entry)
+            if decided.entry.reason:
+                expected.append(self._letter(arrival, decided.entry.reason))
+            expected += self._receipts(decided, arrival.sequence)
+        for entry in tail.rejects:
             arrival = await self._arrival(entry)
             expected.append(self._letter(arrival, entry.reason))
             refusal = _refusal(arrival, ReasonCode(entry.reason))
@@ -139,7 +164,7 @@ class Notices:
         there: set[bytes] = set()
         while inbox.next_offset < end and (arrivals := await inbox.receive(wait_seconds=0.0)):
             there |= {hashlib.sha256(a.body).digest() for a in arrivals if isinstance(a, Arrival)}
-        return [query for query in answered if query.closing.message_hash not in there]
+        return [query for query in answered if query.closing.result not in there]
 
     async def _last_values(self, topic: TopicName) -> set[bytes]:
         offset, end = await self._last_offsets(topic)
@@ -165,9 +190,12 @@ class Notices:
                 return stored
         return Arrival(entry.topic, *place, entry.sender, entry.sender_sequence, "", b"")
 
-    def _receipt(self, arrival: Arrival, entry: JournalEntry, entry_id: bytes) -> _Notice:
-        receipt = Receipt(arrival.message_hash, arrival.sequence, entry.reason, entry.sequence, entry_id)
-        return self._notice(TopicName.RECEIPTS, "receipt", arrival.sender.encode(), encode(receipt))
+    def _receipts(self, decided: Decided, owner_sequence: int) -> list[_Notice]:
+        due = receipts_due(decided.entry, decided.entry_id, owner_sequence, decided.closed)
+        return [
+            self._notice(TopicName.RECEIPTS, "receipt", owner.encode(), encode(receipt))
+            for owner, receipt in due
+        ]
 
     def _answer(self, client: str, answer: Answer) -> _Notice:
         return self._notice(TopicName.ANSWERS, "answer", client.encode(), encode(answer))
@@ -198,6 +226,6 @@ def given_refusal(answered: Answered, query: Query) -> Answer | None:
     """Return the refusal that closed a query, found by its journaled hash; None if it was answered."""
     for reason in ReasonCode:
         refusal = Answer(query.query_id, query.rows, answered.model.version, reason, b"")
-        if hashlib.sha256(encode(refusal)).digest() == answered.closing.message_hash:
+        if hashlib.sha256(encode(refusal)).digest() == answered.closing.result:
             return refusal
     return None

@@ -5,7 +5,7 @@ outbox, durably, before it is published; only those bytes are ever sent under it
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from pipeline.outbox import NotPublishedError, Outbox, Run, StoredMessage
 from pipeline.transport import Transport
 from roles.arrival import Arrival
 from roles.data_owner import make_chunk
-from roles.encoding import EncodedRecords, count_table
+from roles.encoding import EncodedRecords
 from roles.tenant import Tenant
 from schemas.chunks import Withdrawal
 from schemas.codec import decode, encode
@@ -130,8 +130,7 @@ class OwnerService:
 
     def _seal(self, batch: EncodedRecords, run: Run | None, number: int) -> StoredMessage:
         sequence = self._outbox.next_sequence()
-        counts = count_table(self._tenant.schema, batch)
-        chunk = make_chunk(self._tenant, self._publisher.sender, sequence, counts, Coins.fresh(), self._pool)
+        chunk = make_chunk(self._tenant, self._publisher.sender, sequence, batch, Coins.fresh(), self._pool)
         wires = self._publisher.seal(TopicName.CHUNKS, "chunk", sequence, encode(chunk))
         return self._outbox.store(wires, run, number)
 
@@ -145,24 +144,28 @@ class OwnerService:
         return await self._transport.end_offset(topic_name(self._tenant.name, TopicName.RECEIPTS), 0)
 
     async def receipts(
-        self, wanted: set[bytes], offset: int, timeout_seconds: float
-    ) -> AsyncIterator[tuple[bytes, Receipt]]:
-        """Yield (chunk id, receipt) of the wanted chunks as MU gives them.
+        self, wanted: set[bytes], offset: int, timeout_seconds: float, models: Sequence[str] = ()
+    ) -> AsyncIterator[Receipt]:
+        """Yield the receipts of messages as MU gives them.
+
+        Args:
+            wanted: Ids of the messages.
+            offset: Where to begin on the receipts topic.
+            timeout_seconds: The longest wait for a further receipt.
+            models: Models whose learning is waited for, beside MU's word that it accepts a message.
+                Receipts of other models are yielded if they come meanwhile.
 
         Raises:
-            NoReceiptError: No further receipt came for `timeout_seconds`.
+            NoReceiptError: No further receipt came in time.
         """
         inbox = Inbox(self._transport, self._tenant, TopicName.RECEIPTS, offset=offset, meter=self._meter)
-        missing = set(wanted)
+        missing = {(message, model) for message in wanted for model in ("", *models)}
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         while missing:
             remaining = deadline - loop.time()
             if remaining <= 0:
-                raise NoReceiptError(
-                    f"no receipt for {len(missing)} of {len(wanted)} chunks within {timeout_seconds:g} s",
-                    hint="check that `privml mu` is running; then repeat: nothing happens twice",
-                )
+                raise _no_receipt(missing, len(wanted), timeout_seconds)
             for arrival in await inbox.receive(min(remaining, 1.0)):
                 if not isinstance(arrival, Arrival):
                     continue
@@ -170,10 +173,26 @@ class OwnerService:
                     receipt = decode(Receipt, arrival.body)
                 except SchemaError:
                     continue
-                if receipt.message_hash in missing:
-                    missing.discard(receipt.message_hash)
+                if receipt.message_hash in wanted:
+                    missing.discard((receipt.message_hash, receipt.model_id))
+                    if receipt.reason and not receipt.model_id:
+                        missing -= {(receipt.message_hash, model) for model in models}
                     deadline = loop.time() + timeout_seconds
-                    yield receipt.message_hash, receipt
+                    yield receipt
+
+
+def _no_receipt(missing: set[tuple[bytes, str]], wanted: int, timeout_seconds: float) -> NoReceiptError:
+    unheard = sum(not model for _, model in missing)
+    if unheard:
+        return NoReceiptError(
+            f"no receipt for {unheard} of {wanted} chunks within {timeout_seconds:g} s",
+            hint="check that `privml mu` is running; then repeat: nothing happens twice",
+        )
+    models = ", ".join(sorted({model for _, model in missing}))
+    return NoReceiptError(
+        f"accepted, but not all learnt by {models} within {timeout_seconds:g} s",
+        hint="check that `privml su` is running; nothing is lost and nothing need be repeated",
+    )
 
 
 def _sent(stored: StoredMessage, records: int) -> SentChunk:

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from crypto.parameters import Ciphertext
 from pipeline.errors import PipelineError
 from pipeline.journal_fold import fold_journal, stored_chunk
 from pipeline.mailbox import Inbox
 from pipeline.transport import Message, Transport
 from pipeline.unit_process import prepare_tables
 from roles.judging import Judged, judge_messages
-from roles.master_unit import MasterUnit, ScreenedChunk
+from roles.master_unit import NOTHING, EntryContent, MasterUnit
+from roles.screening import ScreenedChunk
 from roles.tenant import Tenant
 from schemas.chunks import Withdrawal
 from schemas.codec import encode
@@ -146,11 +146,12 @@ async def replay(
         group.create_task(run.learn())
     report = run.report
     report.seconds, report.cpu_seconds = time.monotonic() - started, time.process_time() - cpu
-    model = run.unit.model
-    recorded_hash = recorded.model.hash(tenant).hex() if stretch.whole else None
+    name = tenant.configuration.models[0].model_id
+    model = run.unit.models[name].model
+    recorded_hash = recorded.models[name].model.hash(tenant).hex() if stretch.whole else None
     replayed_hash = model.hash(tenant).hex()
     report.model = {
-        "id": model.spec.model_id,
+        "id": name,
         "version": model.version,
         "records": model.records,
         "sha256_recorded": recorded_hash,
@@ -199,7 +200,7 @@ class _Replay:
         self._tenant = tenant
         self._topic = topic_name(tenant.name, TopicName.CHUNKS)
         self.report = report
-        self.unit = MasterUnit.starting(tenant, tenant.configuration.models[0])
+        self.unit = MasterUnit.starting(tenant)
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
         # Of what is in flight, in the order of the target's offsets.
         self._fed_at: deque[float] = deque()
@@ -265,20 +266,21 @@ class _Replay:
             self._in_flight.release()
 
     async def _decide(self, judged: Judged) -> None:
-        ciphertexts: Sequence[Ciphertext] = ()
+        content = NOTHING
         entry = self._entry(judged)
         if entry.kind == EntryKind.ACCEPT and isinstance(judged.screened, ScreenedChunk):
-            ciphertexts = judged.screened.ciphertexts
+            content = EntryContent(judged.screened.vectors)
             self.report.accepted += 1
         elif entry.kind == EntryKind.WITHDRAW:
-            known = self.unit.accepted[entry.sender, entry.sender_sequence]
-            place = known.partition, known.offset, known.message_hash
-            ciphertexts = await stored_chunk(self._target, self._tenant, *place)
+            known = self.unit.index.chunk(entry.sender, entry.sender_sequence)
+            if known is not None:
+                place = known.partition, known.offset, known.message_hash
+                content = EntryContent(await stored_chunk(self._target, self.unit, *place))
             self.report.withdrawn += 1
         else:
             self.report.rejected += 1
         entry_id = hashlib.sha256(encode(entry)).digest()
-        await asyncio.to_thread(self.unit.apply, entry, entry_id, tuple(ciphertexts))
+        await asyncio.to_thread(self.unit.apply, entry, entry_id, content)
 
     def _entry(self, judged: Judged) -> JournalEntry:
         if judged.reason is not None:

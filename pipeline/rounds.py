@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from crypto.errors import SchemaError
+from crypto.unit_channel import UnitChannel, UnsealedError
 from pipeline.dead_letters import DeadLetters
 from pipeline.errors import PipelineError
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
 from pipeline.transport import Transport, partition_for_key
-from roles.arrival import Refused
+from roles.arrival import Arrival, Refused
 from roles.plan import Plan
 from roles.session import MasterProgram, Session
 from roles.tenant import Tenant
@@ -21,6 +22,7 @@ from schemas.rounds import Reply, Request
 from schemas.topics import TOPICS, TopicName, topic_name
 
 Result = TypeVar("Result")
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 512 << 20
 """Largest request or reply; only a very wide schema comes near it, with its garbled refresh."""
@@ -31,18 +33,19 @@ LONGEST_WAIT_SECONDS = 5.0
 
 
 class SecondaryRefusedError(PipelineError):
-    """SU refused a step; `reason` says why."""
+    """SU refused a step.
+
+    Attributes:
+        reason: Why; one that this version does not know is coarse.
+        step: The step's name.
+    """
 
     code = ReasonCode.PLAN_VIOLATION
 
-    def __init__(self, reason: ReasonCode) -> None:
-        super().__init__(f"SU refused the step: {reason.meaning}")
-        self.reason = reason
-
-    @classmethod
-    def of(cls, reason: str) -> "SecondaryRefusedError":
-        """Return the error for a reason as it travelled; one that this version does not know is coarse."""
-        return cls(ReasonCode(reason) if reason in set(ReasonCode) else ReasonCode.PROTOCOL_ERROR)
+    def __init__(self, reason: str, step: str = "") -> None:
+        self.reason = ReasonCode(reason) if reason in set(ReasonCode) else ReasonCode.PROTOCOL_ERROR
+        self.step = step
+        super().__init__(f"SU refused the step: {self.reason.meaning}")
 
 
 class PlanTooLargeError(PipelineError):
@@ -85,10 +88,18 @@ class RoundExchange:
     rarely; nothing is lost while SU is away, the session waits.
     """
 
-    def __init__(self, transport: Transport, tenant: Tenant, publisher: Publisher, meter: Meter) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        tenant: Tenant,
+        publisher: Publisher,
+        channel: UnitChannel,
+        meter: Meter,
+    ) -> None:
         self._transport = transport
         self._tenant = tenant
         self._publisher = publisher
+        self._channel = channel
         self._meter = meter
         self._dead_letters = DeadLetters(publisher, meter)
         self._asked: dict[tuple[bytes, int], _Asked] = {}
@@ -124,8 +135,8 @@ class RoundExchange:
                     await self._dead_letters.report(arrival.arrival, arrival.reason)
                     continue
                 try:
-                    reply = decode(Reply, arrival.body, MAX_BODY_BYTES)
-                except SchemaError as error:
+                    reply = await asyncio.to_thread(open_round, self._channel, Reply, arrival)
+                except (SchemaError, UnsealedError) as error:
                     await self._dead_letters.report(arrival, error.code)
                     continue
                 # The first reply to a request counts; repeated ones, and those to requests of an
@@ -162,15 +173,12 @@ class RoundExchange:
             self._meter.round_trip(activity)
             reply = await self._ask(outcome, partition)
             if reply.reason:
-                raise SecondaryRefusedError.of(reply.reason)
+                raise SecondaryRefusedError(reply.reason, session.plan.steps[session.step - 1].name)
             sections, first = reply.sections, 0
 
     async def _ask(self, request: Request, partition: int) -> Reply:
-        body = await asyncio.to_thread(encode, request)
         place = (request.session, request.step)
-        wires = await asyncio.to_thread(
-            self._publisher.seal, TopicName.ROUND_REQUESTS, "request", sequence_of(body), body
-        )
+        body, wires = await asyncio.to_thread(self._sealed, request, partition)
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._asked[place] = _Asked(hashlib.sha256(body).digest(), reply)
         wait = FIRST_WAIT_SECONDS
@@ -183,6 +191,28 @@ class RoundExchange:
                 wait = min(2 * wait, LONGEST_WAIT_SECONDS)
         finally:
             self._asked.pop(place, None)
+
+    def _sealed(self, request: Request, partition: int) -> tuple[bytes, list[bytes]]:
+        """Return a request's body and its wire forms; the same request gives the same bytes."""
+        body = encode(request)
+        sealed = self._channel.seal(body, *place_of_round(TopicName.ROUND_REQUESTS, partition))
+        return body, self._publisher.seal(TopicName.ROUND_REQUESTS, "request", sequence_of(body), sealed)
+
+
+def place_of_round(topic: TopicName, partition: int) -> tuple[str, int]:
+    """Return what the sealing of a round's body is bound to."""
+    return str(topic), partition
+
+
+def open_round(channel: UnitChannel, kind: type[T], arrival: Arrival) -> T:
+    """Unseal and decode the body of a round.
+
+    Raises:
+        UnsealedError: It was not sealed by the peer for this place.
+        SchemaError: What was sealed is not a `kind`.
+    """
+    place = place_of_round(TopicName(arrival.topic), arrival.partition)
+    return decode(kind, channel.open(arrival.body, *place), MAX_BODY_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from crypto.errors import SchemaError
+from crypto.unit_channel import UnitChannel, UnsealedError
 from pipeline.mailbox import Inbox
 from pipeline.meter import Meter
-from pipeline.rounds import MAX_BODY_BYTES
+from pipeline.rounds import MAX_BODY_BYTES, open_round
 from pipeline.signed_messages import place_of
 from pipeline.stored_message import stored_message
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.findings import FindingCode, Findings, Place
 from roles.tenant import Tenant
-from schemas.codec import decode
+from schemas.codec import encode
 from schemas.rounds import Reply, Request
 from schemas.topics import TOPICS, TopicName, topic_name
 
@@ -54,6 +55,7 @@ class RoundsRecord:
     Attributes:
         transport: Where the topics are; only read.
         tenant: Public facts.
+        channel: Of the unit that looks, which opens what either of them sealed.
         findings: Where findings about what cannot be read go.
         meter: Counts what was seen.
         replies: By session, step and hash of the request, in the order in which they were given.
@@ -61,6 +63,7 @@ class RoundsRecord:
 
     transport: Transport
     tenant: Tenant
+    channel: UnitChannel
     findings: Findings
     meter: Meter
     replies: dict[tuple[bytes, int, bytes], list[RecordedReply]] = field(default_factory=dict)
@@ -81,17 +84,17 @@ class RoundsRecord:
     async def requests(self, partition: int) -> AsyncIterator[tuple[Arrival, bytes, Request]]:
         """Yield the requests of a partition in order, each with the hash of its body."""
         async for arrival in self._messages(TopicName.ROUND_REQUESTS, partition):
-            request = self._decoded(Request, arrival)
+            request = await asyncio.to_thread(self._decoded, Request, arrival)
             if request is not None:
-                yield arrival, await asyncio.to_thread(body_hash, arrival.body), request
+                yield arrival, await asyncio.to_thread(encoded_hash, request), request
 
     async def read_replies(self, partition: int) -> None:
         """Take a partition's replies into the index."""
         async for arrival in self._messages(TopicName.ROUND_REPLIES, partition):
-            reply = self._decoded(Reply, arrival)
+            reply = await asyncio.to_thread(self._decoded, Reply, arrival)
             if reply is None:
                 continue
-            own_hash = await asyncio.to_thread(body_hash, arrival.body)
+            own_hash = await asyncio.to_thread(encoded_hash, reply)
             recorded = RecordedReply(place_of(arrival), arrival.message_hash, own_hash, reply.reason)
             key = (reply.session, reply.step, reply.request_hash)
             self.replies.setdefault(key, []).append(recorded)
@@ -105,7 +108,7 @@ class RoundsRecord:
             place.offset,
             recorded.message_hash,
         )
-        return None if arrival is None else decode(Reply, arrival.body, MAX_BODY_BYTES)
+        return None if arrival is None else open_round(self.channel, Reply, arrival)
 
     async def _messages(self, topic: TopicName, partition: int) -> AsyncIterator[Arrival]:
         name, end = topic_name(self.tenant.name, topic), self._ends[topic, partition]
@@ -127,14 +130,19 @@ class RoundsRecord:
 
     def _decoded(self, kind: type[T], arrival: Arrival) -> T | None:
         try:
-            return decode(kind, arrival.body, MAX_BODY_BYTES)
-        except SchemaError as error:
+            return open_round(self.channel, kind, arrival)
+        except (SchemaError, UnsealedError) as error:
             self._report(arrival, error.code)
             return None
 
     def _report(self, arrival: Arrival, reason: str) -> None:
         detail = f"not a message of who writes this topic ({reason!s})"
         self.findings.add(FindingCode.BAD_MESSAGE, place_of(arrival), detail)
+
+
+def encoded_hash(message: Request | Reply) -> bytes:
+    """Return the hash of a round's body, before it was sealed."""
+    return body_hash(encode(message))
 
 
 def body_hash(body: bytes) -> bytes:

@@ -6,30 +6,40 @@ keys, or was changed since.
 """
 
 import asyncio
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from crypto.errors import SchemaError
 from pipeline.audit_report import AuditedModel, AuditReport, Checked
 from pipeline.meter import Meter
-from pipeline.query_sessions import BASE_KEY
 from pipeline.rounds_record import PARTITIONS, RecordedReply, RoundsRecord, body_hash
-from pipeline.signed_messages import place_of, signatures_seen
+from pipeline.sessions import BASE_KEY
+from pipeline.signed_messages import SignedMessages, place_of, signatures_seen
 from pipeline.stored_message import stored_message
 from pipeline.transport import Transport, partition_for_key
 from roles.arrival import Arrival
 from roles.building_blocks.base_transfers import TransferBases
+from roles.classifiers.learner import QUERY
 from roles.findings import FindingCode, Findings, Place
 from roles.secondary_unit import SecondaryUnit
 from roles.tenant import Tenant
-from roles.unit_keys import UnitKeys
+from roles.unit_keys import UnitKeys, unit_channel
 from schemas.codec import decode, encode
+from schemas.heads import Head
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
 from schemas.rounds import Request, Subject
 from schemas.topics import TopicName
 
-MOMENTARY_REASONS = frozenset({ReasonCode.PLAN_VIOLATION, ReasonCode.CONFLICTING_REQUEST})
+MOMENTARY_REASONS = frozenset(
+    {
+        ReasonCode.PLAN_VIOLATION,
+        ReasonCode.CONFLICTING_REQUEST,
+        ReasonCode.UNKNOWN_HEAD,
+        ReasonCode.QUOTA_EXCEEDED,
+    }
+)
 """Refusals for what SU held at that moment, which the requests do not tell."""
 SESSIONS_CUT_OFF = "sessions whose beginning is not kept"
 
@@ -47,6 +57,7 @@ async def audit_secondary(
     """
     run = _SelfAudit(transport, tenant, keys, pool)
     await run.record.open()
+    await run.read_heads()
     # Everything else needs the base transfers, which the keystore may not hold yet.
     first = partition_for_key(BASE_KEY, len(PARTITIONS))
     for partition in sorted(PARTITIONS, key=lambda number: number != first):
@@ -54,7 +65,7 @@ async def audit_secondary(
     return AuditReport(
         run.findings.found,
         Checked(signatures=signatures_seen(run.meter), sessions_recomputed=len(run.begun)),
-        AuditedModel(tenant.configuration.models[0].model_id),
+        [AuditedModel(spec.model_id) for spec in tenant.configuration.models],
         skipped=[SESSIONS_CUT_OFF] if run.cut_off else [],
     )
 
@@ -83,10 +94,20 @@ class _SelfAudit:
 
     def __post_init__(self) -> None:
         keys = self.keys
-        self.record = RoundsRecord(self.transport, self.tenant, self.findings, self.meter)
+        channel = unit_channel(self.tenant, "su", keys)
+        self.record = RoundsRecord(self.transport, self.tenant, channel, self.findings, self.meter)
         self.unit = SecondaryUnit(
             self.tenant, keys.theta, keys.seed, keys.delta, keys.bases, self._compare_bases, self.pool
         )
+
+    async def read_heads(self) -> None:
+        """Take in every head of MU; as an old session is looked at as well, none is forgotten."""
+        self.unit.heads.limit = sys.maxsize
+        heads = SignedMessages(self.transport, self.tenant, TopicName.HEADS, Head, self.findings, self.meter)
+        await heads.open()
+        async for arrival, head in heads.all():
+            if arrival.sender == self.tenant.party("mu").name:
+                self.unit.heads.offer(head)
 
     async def check_partition(self, partition: int) -> None:
         """Run the sessions of a partition again, request after request."""
@@ -125,10 +146,11 @@ class _SelfAudit:
             self.cut_off = True
             return
         query = None
-        if request.subject.purpose == "query" and request.step == 1:
+        if request.subject.purpose == QUERY and request.step == 1:
             query = await self._query(request.subject)
         self._at = place_of(arrival)
-        reply = await asyncio.to_thread(self.unit.answer, request, arrival.body, query)
+        body = await asyncio.to_thread(encode, request)
+        reply = await asyncio.to_thread(self.unit.answer, request, body, query)
         if not reply.reason and request.step == 1:
             self.begun.add(request.session)
         own_hash = await asyncio.to_thread(lambda: body_hash(encode(reply)))
@@ -149,9 +171,9 @@ class _SelfAudit:
         """Read the client's own signed message, as SU did."""
         arrival = await stored_message(
             *(self.transport, self.tenant, TopicName.QUERIES),
-            subject.query_partition,
-            subject.query_offset,
-            subject.query_hash,
+            subject.partition,
+            subject.offset,
+            subject.message_hash,
         )
         if arrival is None or (arrival.sender, arrival.kind) != (subject.client, "query"):
             return None

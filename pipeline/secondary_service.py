@@ -8,29 +8,40 @@ import asyncio
 import hashlib
 
 from crypto.errors import LocalProtocolError, SchemaError
+from crypto.unit_channel import UnitChannel, UnsealedError
 from pipeline.dead_letters import DeadLetters
+from pipeline.heads import HeadBook
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
-from pipeline.rounds import MAX_BODY_BYTES
-from pipeline.session_ledger import Answered, Place, SessionLedger
+from pipeline.rounds import MAX_BODY_BYTES, open_round, place_of_round
+from pipeline.session_ledger import Answered, Claim, Place, SessionLedger
 from pipeline.stored_message import stored_message
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
+from roles.building_blocks.base_transfers import BASE
+from roles.classifiers.learner import GROW, LEARN, QUERY, REFRESH
+from roles.plan import MAX_STEPS
 from roles.secondary_unit import SecondaryUnit
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
+from schemas.heads import Head
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
 from schemas.rounds import SESSION_BYTES, Reply, Request, Subject
-from schemas.topics import TOPICS, TopicName
+from schemas.topics import TOPICS, TopicName, topic_name
 
 WAIT_SECONDS = 5.0
 # No plan has so many; the ledger's integers end at 63 bits.
-MAX_STEP = 1 << 16
 # A session left open for longer is not waited for: MU would start it again.
 RESUME_WINDOW = 1024
 
-_ACTIVITIES = {"base_ot": "base_transfers", "refresh": "refresh", "query": "query_rounds"}
+_ACTIVITIES = {
+    BASE: "base_transfers",
+    LEARN: "learn",
+    GROW: "learn",
+    REFRESH: "refresh",
+    QUERY: "query_rounds",
+}
 
 
 class SecondaryService:
@@ -41,6 +52,7 @@ class SecondaryService:
         transport: Transport,
         tenant: Tenant,
         unit: SecondaryUnit,
+        channel: UnitChannel,
         publisher: Publisher,
         ledger: SessionLedger,
         meter: Meter,
@@ -48,20 +60,39 @@ class SecondaryService:
         self._transport = transport
         self._tenant = tenant
         self._unit = unit
+        self._channel = channel
         self._publisher = publisher
         self._ledger = ledger
         self._meter = meter
         self._dead_letters = DeadLetters(publisher, meter)
+        self._heads = Inbox(transport, tenant, TopicName.HEADS, meter=meter)
+        self._cosigned = HeadBook(publisher)
         # One session state machine: requests of all partitions take turns.
         self._turn = asyncio.Lock()
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
         """Work until cancelled."""
+        await self._read_heads(cosign=False)
         async with asyncio.TaskGroup() as group:
             for partition in range(TOPICS[TopicName.ROUND_REQUESTS].partitions):
                 group.create_task(self._read_partition(partition))
             if ready is not None:
                 ready.set()
+
+    async def _read_heads(self, *, cosign: bool) -> None:
+        """Take in the heads that are on their topic by now; sign those that SU goes by."""
+        end = await self._transport.end_offset(topic_name(self._tenant.name, TopicName.HEADS), 0)
+        master = self._tenant.party("mu").name
+        while self._heads.next_offset < end and (items := await self._heads.receive(0.0)):
+            for item in items:
+                if not isinstance(item, Arrival) or item.sender != master:
+                    continue
+                try:
+                    head = decode(Head, item.body)
+                except SchemaError:
+                    continue
+                if self._unit.heads.offer(head) and cosign:
+                    await self._cosigned.publish(head)
 
     async def _read_partition(self, partition: int) -> None:
         place = await asyncio.to_thread(self._ledger.place, partition)
@@ -96,11 +127,11 @@ class SecondaryService:
             await self._report(item.arrival, item.reason, place)
             return item.arrival, b""
         try:
-            request = decode(Request, item.body, MAX_BODY_BYTES)
-        except SchemaError as error:
+            request = await asyncio.to_thread(open_round, self._channel, Request, item)
+        except (SchemaError, UnsealedError) as error:
             await self._report(item, error.code, place)
             return item, b""
-        if len(request.session) != SESSION_BYTES or not 1 <= request.step <= MAX_STEP:
+        if len(request.session) != SESSION_BYTES or not 1 <= request.step <= MAX_STEPS:
             await self._report(item, ReasonCode.MALFORMED, place)
             return item, b""
         async with self._turn:
@@ -122,38 +153,58 @@ class SecondaryService:
     async def _answer(self, arrival: Arrival, request: Request) -> Reply:
         query = None
         # Only a session that begins needs the query; the later steps follow from it.
-        if request.subject.purpose == "query" and request.step == 1:
+        if request.subject.purpose == QUERY and request.step == 1:
             query = await self._query(request.subject)
+        if request.subject.purpose in {QUERY, REFRESH} and request.step == 1:
+            # MU publishes a head before it asks about it.
+            await self._read_heads(cosign=True)
         activity = _ACTIVITIES.get(request.subject.purpose, "refused")
         with self._meter.activity(activity, times=int(request.step == 1)):
-            reply = await asyncio.to_thread(self._reply, arrival, request, query)
-        body = await asyncio.to_thread(encode, reply)
-        await self._publisher.publish(
-            TopicName.ROUND_REPLIES, "reply", sequence_of(body), body, partition=arrival.partition
-        )
+            reply = await asyncio.to_thread(self._reply, request, query)
+        wires = await asyncio.to_thread(self._sealed, reply, arrival.partition)
+        await self._publisher.append(TopicName.ROUND_REPLIES, wires, partition=arrival.partition)
         return reply
 
-    def _reply(self, arrival: Arrival, request: Request, query: Query | None) -> Reply:
-        request_hash = hashlib.sha256(arrival.body).digest()
+    def _sealed(self, reply: Reply, partition: int) -> list[bytes]:
+        body = encode(reply)
+        sealed = self._channel.seal(body, *place_of_round(TopicName.ROUND_REPLIES, partition))
+        return self._publisher.seal(TopicName.ROUND_REPLIES, "reply", sequence_of(body), sealed)
+
+    def _reply(self, request: Request, query: Query | None) -> Reply:
+        body = encode(request)
+        request_hash = hashlib.sha256(body).digest()
         known = self._ledger.step(request.session, request.step)
-        conflict = known is not None and known.request_hash != request_hash
+        claim = None
         if query is not None:
-            conflict |= self._ledger.session_of(request.subject.client, query.query_id) not in {
-                None,
-                request.session,
-            }
-        if conflict:
-            return Reply(request.session, request.step, request_hash, ReasonCode.CONFLICTING_REQUEST, ())
-        reply = self._unit.answer(request, arrival.body, query)
+            claim = Claim(request.subject.client, query.query_id, query.rows)
+        refusal = self._refusal(request, request_hash, known, claim)
+        if refusal:
+            return Reply(request.session, request.step, request_hash, refusal, ())
+        reply = self._unit.answer(request, body, query)
         if reply.reason:
             return reply
         answered = Answered(request_hash, hashlib.sha256(encode(reply)).digest())
         if known is None:
-            claim = None if query is None else (request.subject.client, query.query_id)
             self._ledger.record(request.session, request.step, answered, claim)
         elif known != answered:
             raise LocalProtocolError("another reply than the one first given to this step: SU stops")
         return reply
+
+    def _refusal(
+        self, request: Request, request_hash: bytes, known: Answered | None, claim: Claim | None
+    ) -> str:
+        """Return why the ledger forbids to look at a request; empty if it does not."""
+        if known is not None and known.request_hash != request_hash:
+            return ReasonCode.CONFLICTING_REQUEST
+        if claim is None:
+            return ""
+        session = self._ledger.session_of(claim.client, claim.query_id)
+        if session not in {None, request.session}:
+            return ReasonCode.CONFLICTING_REQUEST
+        quota = self._tenant.configuration.limits.query_quota
+        if session is None and self._ledger.rows_asked(claim.client) + claim.rows > quota:
+            return ReasonCode.QUOTA_EXCEEDED
+        return ""
 
     async def _query(self, subject: Subject) -> Query | None:
         """Read the client's own signed message; None if it is not where and what MU says."""
@@ -161,9 +212,9 @@ class SecondaryService:
             self._transport,
             self._tenant,
             TopicName.QUERIES,
-            subject.query_partition,
-            subject.query_offset,
-            subject.query_hash,
+            subject.partition,
+            subject.offset,
+            subject.message_hash,
             self._meter,
         )
         if arrival is None or (arrival.sender, arrival.kind) != (subject.client, "query"):

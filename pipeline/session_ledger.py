@@ -19,8 +19,10 @@ CREATE TABLE IF NOT EXISTS step (
     PRIMARY KEY (session, step)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answered (
-    client TEXT NOT NULL, query_id BLOB NOT NULL, session BLOB NOT NULL, PRIMARY KEY (client, query_id)
+    client TEXT NOT NULL, query_id BLOB NOT NULL, session BLOB NOT NULL, rows INTEGER NOT NULL,
+    PRIMARY KEY (client, query_id)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS asked (client TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS place (
     partition INTEGER PRIMARY KEY, resume INTEGER NOT NULL, judged INTEGER NOT NULL
 );
@@ -33,6 +35,21 @@ class Answered:
 
     request_hash: bytes
     reply_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The one query that a session answers.
+
+    Attributes:
+        client: Who asks.
+        query_id: The query's id.
+        rows: Rows asked.
+    """
+
+    client: str
+    query_id: bytes
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +99,28 @@ class SessionLedger:
         )
         return Answered(*rows[0]) if rows else None
 
-    def record(
-        self, session: bytes, step: int, answered: Answered, query: tuple[str, bytes] | None = None
-    ) -> None:
+    def record(self, session: bytes, step: int, answered: Answered, claim: Claim | None = None) -> None:
         """Write what is about to be answered; durable when it returns.
 
         Args:
             session: Name of the session.
             step: Number of the step.
             answered: Hashes of request and reply.
-            query: Client and id of the query that the session is about, at its first step.
+            claim: The query that the session answers, at its first step.
         """
         with self._lock, self._translated("written"):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 values = (session, step, answered.request_hash, answered.reply_hash)
                 self._connection.execute("INSERT INTO step VALUES (?, ?, ?, ?)", values)
-                if query is not None:
-                    self._connection.execute("INSERT INTO answered VALUES (?, ?, ?)", (*query, session))
+                if claim is not None:
+                    answering = (claim.client, claim.query_id, session, claim.rows)
+                    self._connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?)", answering)
+                    self._connection.execute(
+                        "INSERT INTO asked VALUES (?, ?)"
+                        " ON CONFLICT (client) DO UPDATE SET rows = rows + excluded.rows",
+                        (claim.client, claim.rows),
+                    )
                 self._connection.execute("COMMIT")
             except sqlite3.Error:
                 # SQLite has already rolled back after some errors, a full disk among them.
@@ -111,6 +132,11 @@ class SessionLedger:
         """Return the session that answers a query, None if it was not begun: one answer each."""
         rows = self._run("SELECT session FROM answered WHERE client = ? AND query_id = ?", client, query_id)
         return bytes(rows[0][0]) if rows else None
+
+    def rows_asked(self, client: str) -> int:
+        """Return how many rows were answered to a client, or are about to be."""
+        rows = self._run("SELECT rows FROM asked WHERE client = ?", client)
+        return int(rows[0][0]) if rows else 0
 
     def place(self, partition: int) -> Place:
         """Return how far a partition of the requests was read."""

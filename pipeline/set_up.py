@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import structs
 
 from crypto.coins import Coins
+from crypto.errors import LayoutError
 from crypto.key_generation import generate_parameters
 from crypto.parameters import Parameters
 from crypto.profiles import Profile, profile
@@ -28,18 +30,20 @@ from pipeline.passphrase import Passphrase
 from pipeline.rounds import PlanTooLargeError, check_plan_size
 from pipeline.settings import FILE_NAME, Settings, SettingsError, dump_settings
 from pipeline.topic_urls import open_transport
-from roles.classifiers.naive_bayes_query import QueryShape
-from roles.classifiers.naive_bayes_table import TableShape
+from roles.learners import learners_of
 from roles.tenant import Tenant, configuration_digest, tenant_from
 from roles.unit_keys import draw_party
 from schemas.codec import decode, encode
-from schemas.configuration import Configuration, Limits, ModelSpec, Party, PublicParameters, UnitPublicKey
+from schemas.configuration import Configuration, Limits, Party, PublicParameters, UnitPublicKey
 from schemas.data_schema import DataSchema, encode_schema
+from schemas.models import ModelSpec
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_specs
 
 PARAMETERS_FILE = "parameters.privml"
 AUTHORITY = "authority"
+CHUNK_RECORDS = (1 << 20, 2000, 1000, 500, 250, 100, 50, 20, 10)
+"""Limits on a chunk's records that are tried where none is asked for, the largest first."""
 
 
 class KeyGenerationError(PipelineError):
@@ -62,7 +66,9 @@ class TenantPlan:
         owners: Names of the owners.
         clients: Names of the clients.
         limits: For the configuration.
-        alpha_256: Laplace's α times 256.
+        models: What the tenant keeps.
+        chunk_records: Values for the limit on a chunk's records; the first that all models can
+            handle is taken.
     """
 
     folder: Path
@@ -74,7 +80,8 @@ class TenantPlan:
     owners: tuple[str, ...]
     clients: tuple[str, ...]
     limits: Limits
-    alpha_256: int = 256
+    models: tuple[ModelSpec, ...]
+    chunk_records: tuple[int, ...]
 
 
 def make_parameters(
@@ -209,7 +216,9 @@ def check_new_tenant(folder: Path, passphrase_file: Path) -> None:
     Passphrase.from_file(passphrase_file)
 
 
-def make_tenant(plan: TenantPlan, parties: Sequence[UnitPublicKey], passphrase_file: Path) -> Settings:
+def make_tenant(
+    plan: TenantPlan, parties: Sequence[UnitPublicKey], passphrase_file: Path
+) -> tuple[Settings, Configuration]:
     """Sign the configuration, make the topics, publish it and write the settings file.
 
     Raises:
@@ -221,19 +230,7 @@ def make_tenant(plan: TenantPlan, parties: Sequence[UnitPublicKey], passphrase_f
     path = plan.folder / FILE_NAME
     public, parameters = read_parameters(plan.folder / PARAMETERS_FILE)
     secrets, authority = draw_party(parameters, plan.tenant, AUTHORITY, AUTHORITY, Coins.fresh())
-    configuration = Configuration(
-        plan.tenant,
-        1,
-        public.key_epoch,
-        public.profile,
-        public.modulus,
-        public.generator,
-        encode_schema(plan.schema),
-        (ModelSpec("nb", "nb", plan.alpha_256),),
-        plan.limits,
-        (authority, *(key.party for key in parties)),
-    )
-    _check_sizes(tenant_from(configuration, allow_insecure=plan.insecure))
+    configuration = _configuration(plan, public, (authority, *(key.party for key in parties)))
     Keystore.create(
         plan.folder / "keys" / f"{AUTHORITY}.key",
         KeystoreHeader(AUTHORITY, plan.tenant, AUTHORITY, public.key_epoch),
@@ -256,19 +253,47 @@ def make_tenant(plan: TenantPlan, parties: Sequence[UnitPublicKey], passphrase_f
     signing_key = Ed25519PrivateKey.from_private_bytes(secrets["signing_key"])
     asyncio.run(_publish(settings, configuration, signing_key))
     path.write_text(dump_settings(settings), encoding="utf-8")
-    return settings
+    return settings, configuration
+
+
+def _configuration(plan: TenantPlan, public: PublicParameters, parties: tuple[Party, ...]) -> Configuration:
+    """Return the configuration with the largest permitted chunks that all models can handle."""
+    for most in plan.chunk_records:
+        configuration = Configuration(
+            plan.tenant,
+            1,
+            public.key_epoch,
+            public.profile,
+            public.modulus,
+            public.generator,
+            encode_schema(plan.schema),
+            plan.models,
+            structs.replace(plan.limits, max_chunk_records=most),
+            parties,
+        )
+        try:
+            _check_sizes(tenant_from(configuration, allow_insecure=plan.insecure))
+        except SettingsError:
+            if most == plan.chunk_records[-1]:
+                raise
+        else:
+            return configuration
+    raise ValueError("a plan names at least one limit on a chunk's records")
 
 
 def _check_sizes(tenant: Tenant) -> None:
     """Refuse a schema and limits whose largest sessions the units could not run."""
-    limits = tenant.configuration.limits
-    try:
-        for spec in tenant.configuration.models:
-            table = TableShape(tenant, spec.model_id, limits.max_total_records)
-            check_plan_size(table.plan)
-            check_plan_size(QueryShape(table, limits.max_query_rows).plan)
-    except PlanTooLargeError as error:
-        raise SettingsError(error.args[0], hint=error.hint) from error
+    for learner in learners_of(tenant).values():
+        try:
+            for plan in learner.largest_plans():
+                check_plan_size(plan)
+        except PlanTooLargeError as error:
+            raise SettingsError(error.args[0], hint=error.hint) from error
+        except LayoutError as error:
+            raise SettingsError(
+                f"model '{learner.model_id}': {error}",
+                hint="lower --max-chunk-records or --max-query-rows, or use a schema with fewer columns",
+            ) from error
 
 
 async def _publish(settings: Settings, configuration: Configuration, signing_key: Ed25519PrivateKey) -> None:

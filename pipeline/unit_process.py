@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from crypto.plaintext_proof import table_bits
+from pipeline.journal_index_file import JournalIndexFile
 from pipeline.master_service import MasterService
 from pipeline.meter import Meter
 from pipeline.parties import Identity
@@ -16,14 +17,17 @@ from pipeline.secondary_service import SecondaryService
 from pipeline.session_ledger import SessionLedger
 from pipeline.settings import Settings
 from pipeline.transport import Transport
+from roles.chunk_encodings import ChunkEncodings
+from roles.learners import learners_of
 from roles.secondary_unit import SecondaryUnit
 from roles.tenant import Tenant
-from roles.unit_keys import UnitKeys
+from roles.unit_keys import UnitKeys, unit_channel
 from schemas.topics import Role
 
 BATCH_OF_PROOFS = 128
 PROOF_TABLE_WINDOW = 6
 LEDGER_FILE = "su.ledger"
+INDEX_FILE = "mu.index"
 
 
 async def run_unit(
@@ -57,14 +61,16 @@ async def run_unit(
             publisher = identity.publisher(tenant, transport)
             service: MasterService | SecondaryService
             if role is Role.MU:
-                service = MasterService(transport, tenant, keys, publisher, meter, pool)
+                index = stack.enter_context(contextlib.closing(JournalIndexFile(settings.state / INDEX_FILE)))
+                service = MasterService(transport, tenant, keys, publisher, index, meter, pool)
                 await service.recover()
             else:
                 ledger = stack.enter_context(contextlib.closing(SessionLedger(settings.state / LEDGER_FILE)))
                 unit = SecondaryUnit(
                     tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
                 )
-                service = SecondaryService(transport, tenant, unit, publisher, ledger, meter)
+                channel = unit_channel(tenant, role.value, keys)
+                service = SecondaryService(transport, tenant, unit, channel, publisher, ledger, meter)
             async with asyncio.TaskGroup() as group:
                 listening = asyncio.Event()
                 group.create_task(service.run(listening))
@@ -82,8 +88,13 @@ def prepare_tables(tenant: Tenant, role: Role) -> None:
     if role is Role.SU:
         tenant.parameters.prepare(tenant.parameters.g)
         return
+    limits = tenant.configuration.limits
+    learners = learners_of(tenant).values()
     values = max(
-        tenant.counts_layout(1).ciphertexts,
-        tenant.query_layout(tenant.configuration.limits.max_query_rows).ciphertexts,
+        sum(layout.ciphertexts for layout in ChunkEncodings(tenant).layouts(limits.max_chunk_records)),
+        *(
+            sum(layout.ciphertexts for layout in learner.query_layouts(limits.max_query_rows))
+            for learner in learners
+        ),
     )
     tenant.service_key.prepare(PROOF_TABLE_WINDOW, table_bits(profile, values, batch=BATCH_OF_PROOFS))

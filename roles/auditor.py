@@ -11,23 +11,30 @@ looking at messages before it journals them:
   the query's own entry.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
-from crypto.dtpkc import Ciphertext, decode_ciphertexts, encode_ciphertexts
+from crypto.dtpkc import Ciphertext
 from crypto.errors import CryptoError, PrivMLError, SchemaError
+from crypto.parameters import encode_ciphertexts
 from roles.arrival import Arrival
+from roles.chunk_encodings import ChunkEncodings, Vectors
 from roles.findings import FindingCode, Findings
 from roles.journal_chain import Link
+from roles.journal_index import AcceptedChunk
 from roles.judging import Judged, impartial_unit
-from roles.master_unit import AcceptedChunk, MasterUnit, ScreenedChunk, ScreenedQuery
+from roles.kept_model import sealed_place
+from roles.learners import AnyLearner
+from roles.master_unit import EntryContent, MasterUnit
 from roles.model_record import ModelRecord
-from roles.model_state import ModelState
-from roles.refusal import refusal_reason
+from roles.model_state import Content, ModelState
+from roles.refusal import Refusal, refusal_reason
+from roles.screening import ScreenedChunk, ScreenedQuery
 from roles.tenant import Tenant
+from roles.vectors import decode_vectors
 from schemas.chunks import Chunk, Withdrawal
 from schemas.codec import decode
-from schemas.journal import EntryKind, JournalEntry
+from schemas.journal import CLOSING, EntryKind, JournalEntry
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName
@@ -49,12 +56,14 @@ class ClosedQuery:
 
     Attributes:
         asked: The entry that accepted the query.
-        model: The model that answers.
+        model: The version that answers.
+        learner: Of the model.
         closing: The entry that closed it, with the answer's hash; None while the query is open.
     """
 
     asked: JournalEntry
     model: ModelState
+    learner: AnyLearner
     closing: Link | None
 
 
@@ -71,7 +80,7 @@ class Auditor:
         record: What was recorded of the model.
         counts: How much was looked at.
         complete: Whether the state follows from the journal; false once an entry could not be folded.
-        model_known: Whether all ciphertexts that are in the model were there.
+        unknown: Models of which not all ciphertexts were there.
         closed: Queries closed since somebody last took them.
     """
 
@@ -83,19 +92,18 @@ class Auditor:
     record: ModelRecord = field(init=False)
     counts: Counts = field(default_factory=Counts)
     complete: bool = True
-    model_known: bool = True
+    unknown: set[str] = field(default_factory=set)
     closed: list[ClosedQuery] = field(default_factory=list)
-    _model_before: ModelState | None = None
+    _models_before: dict[str, ModelState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        spec = self.tenant.configuration.models[0]
-        self.unit = MasterUnit.starting(self.tenant, spec)
-        self.impartial = impartial_unit(self.tenant, spec)
+        self.unit = MasterUnit.starting(self.tenant)
+        self.impartial = impartial_unit(self.tenant)
         self.record = ModelRecord(self.tenant, self.findings)
 
     def withdrawn_chunk(self, entry: JournalEntry) -> AcceptedChunk | None:
         """Return where the chunk lies that an entry takes out; None if there is none to take out."""
-        known = self.unit.accepted.get((entry.sender, entry.sender_sequence))
+        known = self.unit.index.chunk(entry.sender, entry.sender_sequence)
         return None if known is None or known.withdrawn else known
 
     def fold(
@@ -104,29 +112,36 @@ class Auditor:
         judged: Judged | None,
         *,
         readable: bool = True,
-        withdrawn: Sequence[Ciphertext] | None = None,
+        withdrawn: Vectors | None = None,
+        learnt: Content | None = None,
     ) -> None:
         """Hold the next entry against the rules and fold it.
 
         Args:
             link: The entry with its place in the chain.
-            judged: The message that it decides; None for the closing of a query, and where the
+            judged: The message that it decides; None for what closes another entry, and where the
                 message is not there, which was reported.
             readable: Whether messages of that topic can be read at all; if not, the entry is taken
                 as it is.
             withdrawn: For a withdrawal the ciphertexts of the chunk that goes.
+            learnt: For a lesson what the model became, if that is known.
         """
         entry = link.entry
         self._count(entry)
         if not self.complete:
             return
-        if readable and (judged is not None or entry.kind == EntryKind.ANSWERED):
+        if readable and (judged is not None or entry.kind in CLOSING):
             self._compare(link, self._possible(entry, judged))
-        self._apply(link, judged, withdrawn)
+        self._apply(link, judged, withdrawn, learnt)
 
-    def current_model(self) -> ModelState | None:
-        """Return the model after the last entry; None if it does not follow from the log."""
-        return self.unit.model if self.complete and self.model_known else None
+    def current_model(self, model_id: str) -> ModelState | None:
+        """Return a model after the last entry; None if it does not follow from the log."""
+        return self.unit.models[model_id].model if self.complete and model_id not in self.unknown else None
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether every model follows from the log."""
+        return self.complete and not self.unknown
 
     # --- what the rules give
 
@@ -149,7 +164,7 @@ class Auditor:
                 possible.append(unit.decide_reject(arrival, ReasonCode.BAD_PROOF))
         elif judged.reason is not None:
             possible.append(unit.decide_reject(arrival, judged.reason))
-        if arrival.body and (arrival.sender, arrival.sequence) in unit.accepted:
+        if arrival.body and unit.index.chunk(arrival.sender, arrival.sequence) is not None:
             # Screened in a later batch than the accepted one it is refused before it is looked at.
             possible += self._screening_refusal(unit, arrival)
         return possible
@@ -159,10 +174,11 @@ class Auditor:
         if not arrival.body:
             return [self.unit.decide_reject(arrival, judged.reason or ReasonCode.MALFORMED)]
         possible: list[JournalEntry] = []
-        for model in (self.unit.model, self._model_before):
-            if model is None:
+        for before in (False, True):
+            unit = self.unit if not before else self._unit_before(arrival)
+            if unit is None:
                 continue
-            refusal = self._screening_refusal(replace(self.unit, model=model), arrival)
+            refusal = self._screening_refusal(unit, arrival)
             if refusal or not isinstance(judged.screened, ScreenedQuery):
                 possible += refusal
                 continue
@@ -171,6 +187,18 @@ class Auditor:
             if judged.reason is not None or not self.proofs:
                 possible.append(self.unit.decide_reject(arrival, ReasonCode.BAD_PROOF))
         return possible
+
+    def _unit_before(self, arrival: Arrival) -> MasterUnit | None:
+        """Return the unit with the asked model as it was when the query before was journaled."""
+        try:
+            model_id = decode(Query, arrival.body, len(arrival.body)).model_id
+        except SchemaError:
+            return None
+        before = self._models_before.get(model_id)
+        if before is None:
+            return None
+        models = {**self.unit.models, model_id: replace(self.unit.models[model_id], model=before)}
+        return replace(self.unit, models=models)
 
     def _screening_refusal(self, unit: MasterUnit, arrival: Arrival) -> list[JournalEntry]:
         screen = unit.screen_query if arrival.topic == TopicName.QUERIES else unit.screen_chunk
@@ -181,11 +209,21 @@ class Auditor:
         return []
 
     def _possible_closing(self, entry: JournalEntry) -> list[JournalEntry]:
-        return [
-            self.unit.decide_answered(asked, entry.message_hash)
-            for asked, _ in self.unit.open_queries.values()
-            if asked.sequence == entry.sender_sequence
-        ]
+        if entry.kind == EntryKind.ANSWERED:
+            asked = self.unit.open_queries.get(entry.message_hash)
+            return [] if asked is None else [self.unit.decide_answered(asked[0], entry.result)]
+        kept = self.unit.models.get(entry.model_id)
+        size = 0 if kept is None else kept.lesson_size()
+        if kept is None or not size:
+            return []
+        if not entry.reason:
+            if len(entry.invalid) != size:
+                return []
+            return [self.unit.decide_learnt(entry.model_id, entry.invalid, sealed_place(entry))]
+        lesson = {chunk.sequence for chunk in islice(kept.waiting, size)}
+        if entry.reason not in set(ReasonCode) or entry.about not in lesson:
+            return []
+        return [self.unit.decide_passed_over(entry.model_id, entry.about, ReasonCode(entry.reason))]
 
     def _compare(self, link: Link, possible: list[JournalEntry]) -> None:
         if link.entry in possible:
@@ -199,82 +237,90 @@ class Auditor:
 
     # --- the fold
 
-    def _apply(self, link: Link, judged: Judged | None, withdrawn: Sequence[Ciphertext] | None) -> None:
+    def _apply(
+        self, link: Link, judged: Judged | None, withdrawn: Vectors | None, learnt: Content | None
+    ) -> None:
         entry = link.entry
-        ciphertexts: Sequence[Ciphertext] | None = ()
-        query_id = b""
-        if entry.kind == EntryKind.ACCEPT:
-            ciphertexts = self._ciphertexts_of(judged)
-        elif entry.kind == EntryKind.WITHDRAW:
-            ciphertexts = withdrawn
+        content = EntryContent(learnt=learnt)
+        if entry.kind in {EntryKind.ACCEPT, EntryKind.WITHDRAW}:
+            vectors = withdrawn if entry.kind == EntryKind.WITHDRAW else self._vectors_of(judged)
+            if vectors is None:
+                # Decisions can still be compared, the models cannot be recomputed any more.
+                self.unknown |= set(self.unit.models)
+                vectors = self._nothing()
+            content = EntryContent(vectors)
         elif entry.kind == EntryKind.QUERY and judged is not None:
-            query_id = _query_id(judged)
+            content = EntryContent(query_id=_query_id(judged))
+        elif entry.kind == EntryKind.LEARNT and not entry.reason:
+            kept = self.unit.models.get(entry.model_id)
+            if learnt is not None:
+                # Whatever was not known before: this is the model now.
+                self.unknown.discard(entry.model_id)
+            elif kept is not None:
+                self.unknown.add(entry.model_id)
+                content = EntryContent(learnt=kept.model.content)
         elif entry.kind == EntryKind.ANSWERED:
             self._close(link)
-        if ciphertexts is None or (
-            entry.kind in {EntryKind.ACCEPT, EntryKind.WITHDRAW}
-            and len(ciphertexts) != len(self.unit.model.ciphertexts)
-        ):
-            # Decisions can still be compared, the model cannot be recomputed any more.
-            self.model_known = False
-            ciphertexts = (Ciphertext(1, 1),) * len(self.unit.model.ciphertexts)
-        before = self.unit.model
+        before = {name: kept.model for name, kept in self.unit.models.items()}
         try:
-            self.unit.apply(entry, link.entry_id, tuple(ciphertexts), query_id)
+            self.unit.apply(entry, link.entry_id, content)
         except (PrivMLError, KeyError, ValueError):
             detail = f"entry {entry.sequence} cannot be folded: no state follows from it"
             self.findings.add(FindingCode.WRONG_DECISION, link.place, detail)
             self.complete = False
             return
         self._remember_sufficiency(entry, before)
-        self.record.folded(link, self.unit, self.current_model())
+        self.record.folded(link, self.unit, self.unknown if self.complete else set(self.unit.models))
 
-    def _ciphertexts_of(self, judged: Judged | None) -> Sequence[Ciphertext] | None:
+    def _nothing(self) -> Vectors:
+        """Return a chunk that adds nothing, in the place of one that is not there."""
+        layouts = zip(self.unit.encodings.names, self.unit.encodings.layouts(1), strict=True)
+        return {name: (Ciphertext(1, 1),) * layout.ciphertexts for name, layout in layouts}
+
+    def _vectors_of(self, judged: Judged | None) -> Vectors | None:
         if judged is None:
             return None
         if isinstance(judged.screened, ScreenedChunk):
-            return judged.screened.ciphertexts
+            return judged.screened.vectors
         # Accepted against the rules: MU folds what can be decoded.
-        return chunk_ciphertexts(self.tenant, judged.arrival)
+        return chunk_vectors(self.unit.encodings, judged.arrival)
 
     def _close(self, link: Link) -> None:
-        self.closed += [
-            ClosedQuery(asked, model, link)
-            for asked, model in self.unit.open_queries.values()
-            if asked.sequence == link.entry.sender_sequence
-        ]
+        asked = self.unit.open_queries.get(link.entry.message_hash)
+        if asked is not None:
+            learner = self.unit.models[asked[0].model_id].learner
+            self.closed.append(ClosedQuery(*asked, learner, link))
 
-    def _remember_sufficiency(self, entry: JournalEntry, before: ModelState) -> None:
-        """Keep a model since the last query that differs from the current one in whether it may answer."""
+    def _remember_sufficiency(self, entry: JournalEntry, before: dict[str, ModelState]) -> None:
+        """Keep models since the last query that differ from the current ones in whether they may answer."""
         if entry.topic == TopicName.QUERIES and entry.kind != EntryKind.ANSWERED:
-            self._model_before = None
-        elif self._suffices(before) != self._suffices(self.unit.model):
-            self._model_before = before
-
-    def _suffices(self, model: ModelState) -> bool:
-        limits = self.tenant.configuration.limits
-        return model.records >= limits.min_records and len(model.records_of) >= limits.min_owners
+            self._models_before.clear()
+            return
+        for name, model in before.items():
+            if model.suffices(self.tenant) != self.unit.models[name].model.suffices(self.tenant):
+                self._models_before[name] = model
 
     def _count(self, entry: JournalEntry) -> None:
         self.counts.journal_entries += 1
         if entry.kind == EntryKind.WITHDRAW:
             self.counts.withdrawals += 1
-        elif entry.topic == TopicName.CHUNKS:
+        elif entry.topic == TopicName.CHUNKS and entry.kind != EntryKind.LEARNT:
             self.counts.chunks_accepted += entry.kind == EntryKind.ACCEPT
             self.counts.chunks_rejected += entry.kind == EntryKind.REJECT
 
 
-def chunk_ciphertexts(tenant: Tenant, arrival: Arrival) -> tuple[Ciphertext, ...] | None:
-    """Return the first vector of a stored chunk as the fold takes it; None if it has no numbers mod N²."""
-    parameters = tenant.parameters
+def chunk_vectors(encodings: ChunkEncodings, arrival: Arrival) -> Vectors | None:
+    """Return the vectors of a stored chunk as the fold takes them; None if they are not of its shape."""
+    tenant = encodings.tenant
     try:
         chunk = decode(Chunk, arrival.body, len(arrival.body))
-        ciphertexts = decode_ciphertexts(parameters, chunk.vectors[0].ciphertexts)
+        vectors = decode_vectors(tenant, chunk.vectors, encodings.names, encodings.layouts(chunk.records))
         # Whoever accepts it against the rules may have accepted anything.
-        encode_ciphertexts(parameters, ciphertexts)
-    except (SchemaError, CryptoError, IndexError):
+        for ciphertexts in vectors.values():
+            encode_ciphertexts(tenant.parameters, ciphertexts)
+    except (SchemaError, CryptoError, Refusal):
         return None
-    return tuple(ciphertexts)
+    return vectors
 
 
 def _query_id(judged: Judged) -> bytes:
@@ -288,4 +334,5 @@ def _query_id(judged: Judged) -> bytes:
 
 def _says(entry: JournalEntry) -> str:
     reason = f" ({entry.reason})" if entry.reason else ""
-    return f"{entry.kind}{reason} of {entry.records} records, version {entry.model_version}"
+    model = f" by {entry.model_id}, version {entry.model_version}" if entry.model_id else ""
+    return f"{entry.kind}{reason} of {entry.records} records{model}"

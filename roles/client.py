@@ -1,89 +1,103 @@
-"""The client: rows become an encrypted query, and a sealed answer becomes labels."""
+"""The client: rows become an encrypted query, and a sealed answer becomes labels and scores."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import dataclass, field
 
 from crypto.coins import Coins
-from crypto.dtpkc import WeakPrivateKey, draw_exponent
+from crypto.dtpkc import WeakPrivateKey
 from crypto.errors import RemoteProtocolError
-from crypto.parameters import decode_ciphertexts, encode_ciphertexts
-from crypto.plaintext_proof import prove_plaintexts
+from crypto.parameters import decode_ciphertexts
 from roles.building_blocks.seal import unseal
+from roles.encoding import EncodedRecords
+from roles.learners import AnyLearner
+from roles.proving import encrypt_and_prove
 from roles.refusal import Refusal
-from roles.tenant import Tenant, statement_context
+from roles.tenant import statement_context
+from roles.vectors import encode_vectors
 from schemas.queries import QUERY_ID_BYTES, Answer, Query
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a client reads in an answer.
+
+    Attributes:
+        labels: One index per row; C stands for a row that was no one-hot encoding.
+        scores: Per row as the learner gives them; None where none were asked for.
+    """
+
+    labels: Sequence[int] = field(repr=False)
+    scores: Sequence[Sequence[int]] | None = field(repr=False)
+
+
 def make_query(
-    tenant: Tenant,
+    learner: AnyLearner,
     client: str,
-    model_id: str,
-    bits: npt.NDArray[np.uint8],
+    rows: EncodedRecords,
     coins: Coins,
+    *,
+    scores: bool = False,
     pool: ThreadPoolExecutor | None = None,
 ) -> Query:
-    """Encrypt one-hot rows under the service key and prove knowledge of them.
+    """Encrypt rows under the service key and prove knowledge of them.
 
     Args:
-        tenant: Public facts.
+        learner: Of the model asked.
         client: The client's name; the proof is bound to it.
-        model_id: Whom to ask.
-        bits: Shape (n, F), zeros and ones.
+        rows: At least one, with words where the model reads them.
         coins: Fresh from the operating system; the query id comes from them too.
+        scores: Ask for more than the label, where the model has more to tell.
         pool: Threads for the powers.
 
     Security:
-        Public are the client, the number of rows and the model. All rows share ciphertexts.
+        Public are the client, the number of rows, the model and whether scores are asked for. All
+        rows share ciphertexts.
 
     Cost:
-        Two fixed-base powers per ciphertext of about 1,500 bits, and two longer ones.
+        Two fixed-base powers per ciphertext, and two longer ones.
     """
+    tenant = learner.tenant
     query_id = coins.bytes(QUERY_ID_BYTES)
-    layout = tenant.query_layout(len(bits))
-    plaintexts = layout.pack(bits.reshape(-1))
-    randomness = [draw_exponent(tenant.parameters, coins) for _ in plaintexts]
-    ciphertexts = tenant.service_key.encrypt_many_with(plaintexts, randomness, pool)
-    context = statement_context(tenant, "client", client, TopicName.QUERIES, query_id, (layout,))
-    proof = prove_plaintexts(
-        tenant.service_key, ciphertexts, plaintexts, randomness, context=context, coins=coins
-    )
+    layouts = learner.query_layouts(len(rows))
+    context = statement_context(tenant, "client", client, TopicName.QUERIES, query_id, layouts)
+    vectors, proof = encrypt_and_prove(tenant, learner.query_plaintexts(rows), context, coins, pool)
     return Query(
         query_id,
-        model_id,
+        learner.model_id,
         tenant.schema.digest,
-        len(bits),
-        encode_ciphertexts(tenant.parameters, ciphertexts),
-        proof.encode(tenant.parameters, len(ciphertexts)),
+        len(rows),
+        scores,
+        encode_vectors(tenant, vectors),
+        proof,
     )
 
 
-def read_answer(tenant: Tenant, key: WeakPrivateKey, query: Query, answer: Answer) -> Sequence[int]:
-    """Open the sealed labels of an answer.
-
-    Returns:
-        One label index per row; C stands for a row that was no one-hot encoding.
+def read_answer(learner: AnyLearner, key: WeakPrivateKey, query: Query, answer: Answer) -> Opened:
+    """Open the sealed values of an answer.
 
     Raises:
         Refusal: The units refused the query, for the reason given.
         RemoteProtocolError: The answer is not one to this query.
 
     Cost:
-        One short power per ciphertext of 175 labels.
+        One short power per ciphertext of 175 values.
     """
+    tenant = learner.tenant
     if answer.reason:
         if answer.reason not in set(ReasonCode):
             raise RemoteProtocolError("the units refused the query for a reason unknown to this version")
         raise Refusal(ReasonCode(answer.reason), "the units refused the query")
-    layout = tenant.label_layout(query.rows)
+    layout = learner.answer_layout(query.rows, scores=query.scores)
     sealed = decode_ciphertexts(tenant.parameters, answer.ciphertexts)
     if answer.query_id != query.query_id or answer.rows != query.rows or len(sealed) != layout.ciphertexts:
         raise RemoteProtocolError("the answer does not belong to the query")
-    labels = unseal(key, layout, sealed)
+    values = list(unseal(key, layout, sealed))
+    labels, rest = values[: query.rows], values[query.rows :]
     if any(label > tenant.schema.class_count for label in labels):
         raise RemoteProtocolError("the answer holds a label that the schema does not know")
-    return labels
+    if not query.scores or not rest:
+        return Opened(labels, None)
+    return Opened(labels, [rest[row :: query.rows] for row in range(query.rows)])

@@ -58,10 +58,13 @@ class EncodedRecords:
     Attributes:
         indices: Shape ``(n, A)``; entry (i, a) in ``[0, V_a)``.
         labels: Shape ``(n,)``, class indices in ``[0, C)``; None for queries.
+        words: Shape ``(n, numeric attributes)``: their scaled numbers (`roles.word_encoding`); None
+            where nobody asks for them.
     """
 
     indices: IndexArray = field(repr=False)
     labels: IndexArray | None = field(repr=False, default=None)
+    words: IndexArray | None = field(repr=False, default=None)
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -167,23 +170,42 @@ def label_encoder(schema: DataSchema) -> CellEncoder:
     return _LabelEncoder(schema.label.name, schema.label.labels, None)
 
 
-def collect_records(rows: Sequence[Sequence[int]], labels: Sequence[int] | None = None) -> EncodedRecords:
+def collect_records(
+    rows: Sequence[Sequence[int]],
+    labels: Sequence[int] | None = None,
+    words: Sequence[Sequence[int]] | None = None,
+) -> EncodedRecords:
     """Stack rows of indices, at least one, into arrays."""
     indices = np.array(rows, dtype=np.int32)
-    return EncodedRecords(indices, None if labels is None else np.array(labels, dtype=np.int32))
+    return EncodedRecords(
+        indices,
+        None if labels is None else np.array(labels, dtype=np.int32),
+        None if words is None else np.array(words, dtype=np.int32).reshape(len(rows), -1),
+    )
 
 
-def encode_bits(schema: DataSchema, records: EncodedRecords) -> BitArray:
-    """One-hot the attributes: the `bits` encoding of queries and training records.
+def encode_bits(
+    schema: DataSchema, records: EncodedRecords, attributes: Sequence[int] | None = None
+) -> BitArray:
+    """One-hot attributes: the `bits` encoding of queries and training records.
+
+    Args:
+        schema: The tenant's.
+        records: Indices, checked here.
+        attributes: Which of them, ascending; None for all.
 
     Returns:
         Shape ``(n, F)``, 0 or 1; each attribute's columns hold exactly one 1.
     """
     _check(schema, records)
     bits = np.zeros((len(records), schema.onehot_columns), dtype=np.uint8)
-    columns = records.indices + np.array(schema.attribute_offsets, dtype=np.int32)
-    np.put_along_axis(bits, columns, 1, axis=1)
-    return bits
+    offsets = np.array(schema.attribute_offsets, dtype=np.int32)
+    np.put_along_axis(bits, records.indices + offsets, 1, axis=1)
+    if attributes is None:
+        return bits
+    sizes = schema.attribute_sizes
+    columns = [column for a in attributes for column in range(offsets[a], offsets[a] + sizes[a])]
+    return np.ascontiguousarray(bits[:, columns])
 
 
 def encode_labels(schema: DataSchema, records: EncodedRecords) -> IndexArray:

@@ -21,6 +21,7 @@ class FindingCode(StrEnum):
     RECEIPT_CONTRADICTS = "receipt_contradicts"
     HEAD_CONTRADICTS = "head_contradicts"
     MODEL_DIFFERS = "model_differs"
+    MODEL_MISSING = "model_missing"
     REQUEST_MISSING = "request_missing"
     REQUEST_DIFFERS = "request_differs"
     REQUEST_UNEXPLAINED = "request_unexplained"

@@ -10,12 +10,11 @@ from types import MappingProxyType
 
 from crypto.errors import PrivMLError
 from roles.arrival import Arrival, Refused
-from roles.master_unit import MasterUnit, ScreenedChunk, ScreenedQuery
-from roles.model_state import ModelState
+from roles.master_unit import MasterUnit
 from roles.refusal import refusal_reason
+from roles.screening import ScreenedChunk, ScreenedQuery, failing_proofs
 from roles.tenant import Tenant
 from schemas.chunks import Withdrawal
-from schemas.configuration import ModelSpec
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName
 
@@ -35,12 +34,14 @@ class Judged:
     reason: ReasonCode | None
 
 
-def impartial_unit(tenant: Tenant, spec: ModelSpec) -> MasterUnit:
-    """Return a unit that has seen no message and whose model may answer: it judges by content alone."""
+def impartial_unit(tenant: Tenant) -> MasterUnit:
+    """Return a unit that has seen no message and whose models may answer: it judges by content alone."""
     limits = tenant.configuration.limits
     owners = MappingProxyType({str(number): 1 for number in range(limits.min_owners)})
-    ample = replace(ModelState.empty(tenant, spec), records=limits.min_records, records_of=owners)
-    return MasterUnit(tenant, spec, ample, ample)
+    unit = MasterUnit.starting(tenant)
+    for kept in unit.models.values():
+        kept.model = replace(kept.model, records=limits.min_records, records_of=owners)
+    return unit
 
 
 def judge_messages(
@@ -65,7 +66,7 @@ def judge_messages(
         for index, item in enumerate(judged)
         if isinstance(item.screened, ScreenedChunk | ScreenedQuery)
     ]
-    for position in impartial.failing_proofs([statement for _, statement in proven]):
+    for position in failing_proofs(impartial.tenant, [statement for _, statement in proven]):
         index = proven[position][0]
         judged[index] = replace(judged[index], reason=ReasonCode.BAD_PROOF)
     return judged

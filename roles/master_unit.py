@@ -2,94 +2,107 @@
 
 Sans-IO. MU's state is the fold of its journal: `decide_*` makes the next entry from a screened
 message, the shell writes the entry, and only then `apply` changes the state. After a restart
-the shell feeds the same entries (and the chunks they name) to `apply` and gets the same state.
+the shell feeds the same entries (and what they name) to `apply` and gets the same state.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
-from crypto.coins import Coins
-from crypto.dtpkc import Ciphertext, decode_ciphertexts
-from crypto.errors import LayoutError, LocalProtocolError, ProofError
-from crypto.plaintext_proof import PlaintextProof, Statement, failing_statements, verify_plaintexts
-from crypto.validation import validate_ciphertexts
+from msgspec import structs
+
+from crypto.errors import LayoutError, LocalProtocolError
 from roles.arrival import Arrival
-from roles.model_state import ModelState
+from roles.chunk_encodings import ChunkEncodings, Vectors
+from roles.classifiers.learner import CountingLearner
+from roles.journal_index import JournalIndex, MemoryIndex
+from roles.kept_model import KeptModel, sealed_place, waiting_chunk
+from roles.learners import learners_of
+from roles.model_state import Content, ModelState
 from roles.refusal import Refusal
-from roles.tenant import Tenant, chunk_layouts, statement_context
-from schemas.chunks import Chunk, Withdrawal
-from schemas.codec import decode
-from schemas.configuration import ModelSpec
-from schemas.journal import GENESIS, EntryKind, JournalEntry
-from schemas.queries import QUERY_ID_BYTES, Query
+from roles.screening import (
+    ScreenedChunk,
+    ScreenedQuery,
+    read_chunk,
+    read_query,
+    screen_chunk,
+    screen_query,
+)
+from roles.tenant import Tenant
+from schemas.chunks import Withdrawal
+from schemas.journal import CLOSING, GENESIS, EntryKind, JournalEntry
+from schemas.queries import Query
 from schemas.reasons import ReasonCode
-from schemas.rounds import Subject
+from schemas.snapshots import SealedPlace, WaitingChunk
+from schemas.topics import TopicName
+
+MAX_WAITING = 1024
+"""Chunks that a model may be behind; then MU takes no more of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class ScreenedChunk:
-    """A chunk that passed every check but the proof."""
+class EntryContent:
+    """What an entry names and does not hold.
 
-    arrival: Arrival
-    records: int
-    ciphertexts: tuple[Ciphertext, ...]
-    statement: Statement
+    Attributes:
+        vectors: Of the chunk, for ``accept`` and ``withdraw``.
+        query_id: The query's own id, for ``query``.
+        learnt: The model's content after it, for ``learnt``.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class ScreenedQuery:
-    """A query that passed every check but the proof."""
-
-    arrival: Arrival
-    query: Query
-    ciphertexts: tuple[Ciphertext, ...]
-    statement: Statement
+    vectors: Vectors = field(default_factory=dict, repr=False)
+    query_id: bytes = b""
+    learnt: Content | None = field(default=None, repr=False)
 
 
-@dataclass(slots=True)
-class AcceptedChunk:
-    """What MU remembers of an accepted chunk, so that it can be taken out again."""
-
-    message_hash: bytes
-    records: int
-    partition: int
-    offset: int
-    withdrawn: bool = False
+NOTHING = EntryContent()
 
 
 @dataclass(slots=True)
 class MasterUnit:
-    """State of one model at MU, and the rules by which it changes.
+    """State of a tenant's models at MU, and the rules by which it changes.
 
     Attributes:
         tenant: Public facts.
-        spec: The model kept.
-        model: Its current version.
-        answering: The version that answers queries (rule 9: it moves in steps).
+        models: By name.
+        index: What was accepted so far.
         head: Id of the last journal entry.
         next_sequence: Sequence of the next entry.
-        accepted: Accepted chunks by (owner, owner sequence).
-        queries: Hash of the query message by (client, query id).
-        open_queries: Queries accepted and not yet answered, with the model that answers them.
+        open_queries: Queries accepted and not yet answered, with the version that answers them, by
+            message id.
         next_offset: Per (topic, partition), where to go on reading.
     """
 
     tenant: Tenant
-    spec: ModelSpec
-    model: ModelState
-    answering: ModelState
+    models: dict[str, KeptModel]
+    index: JournalIndex = field(default_factory=MemoryIndex)
     head: bytes = GENESIS
     next_sequence: int = 0
-    accepted: dict[tuple[str, int], AcceptedChunk] = field(default_factory=dict)
-    queries: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
     open_queries: dict[bytes, tuple[JournalEntry, ModelState]] = field(default_factory=dict)
     next_offset: dict[tuple[str, int], int] = field(default_factory=dict)
+    encodings: ChunkEncodings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.encodings = ChunkEncodings(self.tenant)
 
     @classmethod
-    def starting(cls, tenant: Tenant, spec: ModelSpec) -> "MasterUnit":
+    def starting(cls, tenant: Tenant, index: JournalIndex | None = None) -> "MasterUnit":
         """Return the unit before the first journal entry."""
-        empty = ModelState.empty(tenant, spec)
-        return cls(tenant, spec, empty, empty)
+        models = {}
+        for model_id, learner in learners_of(tenant).items():
+            empty = learner.starting()
+            models[model_id] = KeptModel(learner, empty, empty)
+        return cls(tenant, models, MemoryIndex() if index is None else index)
+
+    @property
+    def can_withdraw(self) -> bool:
+        """Whether chunks can be taken out again: not where a model learns in steps that depend on order."""
+        return all(isinstance(kept.learner, CountingLearner) for kept in self.models.values())
+
+    @property
+    def has_room(self) -> bool:
+        """Whether no model is too far behind to accept more chunks."""
+        return all(len(kept.waiting) < MAX_WAITING for kept in self.models.values())
 
     # --- screening: from bytes to something whose proof can be checked
 
@@ -97,94 +110,40 @@ class MasterUnit:
         """Check a message of the chunks topic up to the proof, cheapest checks first.
 
         Raises:
-            Refusal: With the reason code.
+            Refusal, PrivMLError: With the reason code.
         """
-        if arrival.kind == "withdrawal":
-            return decode(Withdrawal, arrival.body)
-        if arrival.kind != "chunk":
-            raise Refusal(ReasonCode.MALFORMED)
-        chunk = decode(Chunk, arrival.body, len(arrival.body))
-        if chunk.schema_digest != self.tenant.schema.digest:
-            raise Refusal(ReasonCode.WRONG_SCHEMA)
+        chunk = read_chunk(self.tenant, arrival)
+        if isinstance(chunk, Withdrawal):
+            return chunk
         self._refuse_repeated(arrival)
-        if not 1 <= chunk.records <= self.tenant.configuration.limits.max_chunk_records:
-            raise Refusal(ReasonCode.TOO_MANY_ROWS)
-        if tuple(vector.encoding for vector in chunk.vectors) != ("counts",):
-            raise Refusal(ReasonCode.MALFORMED)
-        layouts = chunk_layouts(self.tenant, chunk)
-        ciphertexts = self._foreign(chunk.vectors[0].ciphertexts, layouts[0].ciphertexts)
-        context = statement_context(
-            self.tenant, "owner", arrival.sender, arrival.topic, arrival.sequence, layouts
-        )
-        statement = self._statement(ciphertexts, chunk.proof, context)
-        return ScreenedChunk(arrival, chunk.records, ciphertexts, statement)
+        return screen_chunk(self.encodings, arrival, chunk)
 
     def screen_query(self, arrival: Arrival) -> ScreenedQuery:
         """Check a message of the queries topic up to the proof, cheapest checks first.
 
         Raises:
-            Refusal: With the reason code.
+            Refusal, PrivMLError: With the reason code.
         """
-        if arrival.kind != "query":
-            raise Refusal(ReasonCode.MALFORMED)
-        query = decode(Query, arrival.body, len(arrival.body))
-        limits = self.tenant.configuration.limits
-        if len(query.query_id) != QUERY_ID_BYTES:
-            raise Refusal(ReasonCode.MALFORMED)
-        if query.model_id != self.spec.model_id:
+        query = read_query(self.tenant, arrival)
+        kept = self.models.get(query.model_id)
+        if kept is None:
             raise Refusal(ReasonCode.UNKNOWN_MODEL)
-        if query.schema_digest != self.tenant.schema.digest:
-            raise Refusal(ReasonCode.WRONG_SCHEMA)
-        if not 1 <= query.rows <= limits.max_query_rows:
-            raise Refusal(ReasonCode.TOO_MANY_ROWS)
         self._refuse_repeated_query(arrival, query)
-        layout = self.tenant.query_layout(query.rows)
-        ciphertexts = self._foreign(query.ciphertexts, layout.ciphertexts)
-        context = statement_context(
-            self.tenant, "client", arrival.sender, arrival.topic, query.query_id, (layout,)
-        )
-        statement = self._statement(ciphertexts, query.proof, context)
-        if self.model.records < limits.min_records or len(self.model.records_of) < limits.min_owners:
+        screened = screen_query(kept.learner, arrival, query)
+        if not kept.model.suffices(self.tenant):
             raise Refusal(ReasonCode.NOT_ENOUGH_RECORDS)
-        return ScreenedQuery(arrival, query, ciphertexts, statement)
+        return screened
 
     def _refuse_repeated(self, arrival: Arrival) -> None:
-        known = self.accepted.get((arrival.sender, arrival.sequence))
+        known = self.index.chunk(arrival.sender, arrival.sequence)
         if known is not None:
             same = known.message_hash == arrival.message_hash
             raise Refusal(ReasonCode.DUPLICATE if same else ReasonCode.EQUIVOCATION)
 
     def _refuse_repeated_query(self, arrival: Arrival, query: Query) -> None:
-        known = self.queries.get((arrival.sender, query.query_id))
+        known = self.index.query(arrival.sender, query.query_id)
         if known is not None:
             raise Refusal(ReasonCode.DUPLICATE if known == arrival.message_hash else ReasonCode.EQUIVOCATION)
-
-    def _foreign(self, data: bytes, expected: int) -> tuple[Ciphertext, ...]:
-        parameters = self.tenant.parameters
-        if len(data) != expected * parameters.ciphertext_bytes:
-            raise Refusal(ReasonCode.MALFORMED)
-        ciphertexts = tuple(decode_ciphertexts(parameters, data))
-        validate_ciphertexts(parameters, ciphertexts)
-        return ciphertexts
-
-    def _statement(self, ciphertexts: tuple[Ciphertext, ...], proof: bytes, context: bytes) -> Statement:
-        decoded = PlaintextProof.decode(self.tenant.parameters, len(ciphertexts), proof)
-        return Statement(ciphertexts, decoded, context)
-
-    def failing_proofs(self, statements: Sequence[Statement]) -> frozenset[int]:
-        """Return which statements' proofs do not verify; all are checked together first.
-
-        Cost:
-            Two fixed-base powers for all, and one multi-exponentiation base per component.
-        """
-        if not statements:
-            return frozenset()
-        weights = Coins.fresh()
-        try:
-            verify_plaintexts(self.tenant.service_key, statements, weights)
-        except ProofError:
-            return frozenset(failing_statements(self.tenant.service_key, statements, Coins.fresh()))
-        return frozenset()
 
     # --- decisions: the next journal entry
 
@@ -197,32 +156,30 @@ class MasterUnit:
         arrival = screened.arrival
         try:
             self._refuse_repeated(arrival)
-            total = self.model.records + screened.records
-            if total > self.tenant.configuration.limits.max_total_records:
-                return self.decide_reject(arrival, ReasonCode.LAYOUT_OVERFLOW)
-            self.model.layout.plus(self.tenant.counts_layout(screened.records))
+            for kept in self.models.values():
+                self._check_room(kept, screened.records)
         except LayoutError:
             return self.decide_reject(arrival, ReasonCode.LAYOUT_OVERFLOW)
         except Refusal as refusal:
             return self.decide_reject(arrival, refusal.reason)
-        return self._entry(
-            EntryKind.ACCEPT, arrival, records=screened.records, version=self.model.version + 1
-        )
+        return self._entry(EntryKind.ACCEPT, arrival, records=screened.records)
+
+    def _check_room(self, kept: KeptModel, records: int) -> None:
+        waiting = sum(chunk.records for chunk in kept.waiting)
+        if kept.model.records + waiting + records > self.tenant.configuration.limits.max_total_records:
+            raise LayoutError("more records than a model may hold")
+        kept.learner.check_room(kept.model, records, waiting)
 
     def decide_withdrawal(self, arrival: Arrival, withdrawal: Withdrawal) -> JournalEntry:
         """Return the entry that takes a chunk out, or rejects the wish.
 
         Only an accepted, not yet withdrawn chunk of the same owner can go.
         """
-        known = self.accepted.get((arrival.sender, withdrawal.owner_sequence))
-        if known is None or known.withdrawn:
+        known = self.index.chunk(arrival.sender, withdrawal.owner_sequence)
+        if known is None or known.withdrawn or not self.can_withdraw:
             return self.decide_reject(arrival, ReasonCode.NOT_WITHDRAWABLE)
         return self._entry(
-            EntryKind.WITHDRAW,
-            arrival,
-            records=known.records,
-            version=self.model.version + 1,
-            sequence=withdrawal.owner_sequence,
+            EntryKind.WITHDRAW, arrival, records=known.records, sender_sequence=withdrawal.owner_sequence
         )
 
     def decide_query(self, screened: ScreenedQuery) -> JournalEntry:
@@ -230,52 +187,97 @@ class MasterUnit:
 
         Another message of the same batch may have brought its query id first.
         """
+        query = screened.query
         try:
-            self._refuse_repeated_query(screened.arrival, screened.query)
+            self._refuse_repeated_query(screened.arrival, query)
         except Refusal as refusal:
             return self.decide_reject(screened.arrival, refusal.reason)
+        client = screened.arrival.sender
+        if self.index.rows_asked(client) + query.rows > self.tenant.configuration.limits.query_quota:
+            return self.decide_reject(screened.arrival, ReasonCode.QUOTA_EXCEEDED)
         return self._entry(
             EntryKind.QUERY,
             screened.arrival,
-            records=screened.query.rows,
-            version=self._answering_model().version,
+            records=query.rows,
+            model_id=query.model_id,
+            model_version=self.models[query.model_id].next_answering().version,
         )
 
     def decide_reject(self, arrival: Arrival, reason: ReasonCode) -> JournalEntry:
         """Return the entry that refuses a message for that reason."""
-        return self._entry(EntryKind.REJECT, arrival, version=self.model.version, reason=reason)
+        return self._entry(EntryKind.REJECT, arrival, reason=str(reason))
 
-    def decide_answered(self, query_entry: JournalEntry, answer_hash: bytes) -> JournalEntry:
+    def decide_answered(self, asked: JournalEntry, answer_hash: bytes) -> JournalEntry:
         """Return the entry that closes a query; written before the answer is published."""
+        return structs.replace(
+            asked,
+            sequence=self.next_sequence,
+            previous=self.head,
+            kind=EntryKind.ANSWERED,
+            about=asked.sequence,
+            result=answer_hash,
+        )
+
+    def decide_learnt(self, model_id: str, invalid: Sequence[int], sealed: SealedPlace) -> JournalEntry:
+        """Return the entry that says that a model has learnt the first chunks that wait for it.
+
+        Args:
+            model_id: Which model.
+            invalid: How many records of each of these chunks it took for invalid.
+            sealed: Where the model after them lies sealed.
+        """
+        chunks = list(islice(self.models[model_id].waiting, len(invalid)))
+        place = (TopicName.SNAPSHOTS, sealed.partition, sealed.offset, sealed.message_hash)
+        return self._learnt(model_id, chunks, tuple(invalid), place, "", sealed.model_hash)
+
+    def decide_passed_over(self, model_id: str, sequence: int, reason: ReasonCode) -> JournalEntry:
+        """Return the entry that says that a model does not learn a chunk, and why.
+
+        Args:
+            model_id: Which model.
+            sequence: Of the entry that accepted the chunk.
+            reason: Why.
+        """
+        (chunk,) = (chunk for chunk in self.models[model_id].waiting if chunk.sequence == sequence)
+        place = (TopicName.CHUNKS, chunk.partition, chunk.offset, chunk.message_hash)
+        return self._learnt(model_id, [chunk], (0,), place, str(reason), b"")
+
+    def _learnt(
+        self,
+        model_id: str,
+        chunks: Sequence[WaitingChunk],
+        invalid: tuple[int, ...],
+        place: tuple[str, int, int, bytes],
+        reason: str,
+        result: bytes,
+    ) -> JournalEntry:
+        last = chunks[-1]
         return JournalEntry(
             self.next_sequence,
             self.head,
-            EntryKind.ANSWERED,
-            query_entry.topic,
-            query_entry.partition,
-            query_entry.offset,
-            answer_hash,
-            query_entry.sender,
-            query_entry.sequence,
-            query_entry.records,
-            "",
-            query_entry.model_version,
+            EntryKind.LEARNT,
+            *place,
+            last.owner,
+            last.owner_sequence,
+            sum(chunk.records for chunk in chunks),
+            reason,
+            model_id,
+            self.models[model_id].model.version + len(chunks),
+            last.sequence,
+            invalid,
+            result,
         )
-
-    def _answering_model(self) -> ModelState:
-        fresh = self.model.records - self.answering.records
-        step = max(1, self.tenant.configuration.limits.min_new_records)
-        return self.model if self.answering.version == 0 or fresh >= step or fresh < 0 else self.answering
 
     def _entry(
         self,
         kind: EntryKind,
         arrival: Arrival,
         *,
-        version: int,
         records: int = 0,
         reason: str = "",
-        sequence: int | None = None,
+        sender_sequence: int | None = None,
+        model_id: str = "",
+        model_version: int = 0,
     ) -> JournalEntry:
         return JournalEntry(
             self.next_sequence,
@@ -286,95 +288,113 @@ class MasterUnit:
             arrival.offset,
             arrival.message_hash,
             arrival.sender,
-            arrival.sequence if sequence is None else sequence,
+            arrival.sequence if sender_sequence is None else sender_sequence,
             records,
-            str(reason),
-            version,
+            reason,
+            model_id,
+            model_version,
         )
 
     # --- the fold
 
-    def apply(
-        self,
-        entry: JournalEntry,
-        entry_id: bytes,
-        ciphertexts: tuple[Ciphertext, ...] = (),
-        query_id: bytes = b"",
-    ) -> None:
+    def apply(self, entry: JournalEntry, entry_id: bytes, content: EntryContent = NOTHING) -> None:
         """Fold one journal entry, after it was written.
 
         Args:
             entry: The entry.
             entry_id: Its id: what the next entry's `previous` must be.
-            ciphertexts: The chunk concerned, for accept and withdraw.
-            query_id: The query's own id, for query.
+            content: What the entry names.
 
         Raises:
-            LocalProtocolError: The entry does not continue the chain.
+            LocalProtocolError: The entry does not continue the chain, or is about what is not there.
+            LayoutError: No model has room for what it adds.
         """
         if entry.previous != self.head or entry.sequence != self.next_sequence:
             raise LocalProtocolError(f"journal entry {entry.sequence} does not continue the chain")
-        owner, number = entry.sender, entry.sender_sequence
         match entry.kind:
             case EntryKind.ACCEPT:
-                self.model = self.model.learn(self.tenant, owner, entry.records, ciphertexts)
-                self.accepted[owner, number] = AcceptedChunk(
-                    entry.message_hash, entry.records, entry.partition, entry.offset
-                )
+                self._accept(entry, content.vectors)
             case EntryKind.WITHDRAW:
-                self.model = self.model.withdraw(self.tenant, owner, entry.records, ciphertexts)
-                self.accepted[owner, number].withdrawn = True
+                self._withdraw(entry, content.vectors)
             case EntryKind.QUERY:
-                self.answering = self._answering_model()
-                self.queries[owner, query_id] = entry.message_hash
-                self.open_queries[entry.message_hash] = (entry, self.answering)
+                kept = self._named(entry)
+                kept.answer_by(kept.next_answering(), entry.sequence, entry_id)
+                self.index.add_query(entry, content.query_id)
+                self.open_queries[entry.message_hash] = (entry, kept.answering)
             case EntryKind.ANSWERED:
-                closed = [h for h, (asked, _) in self.open_queries.items() if asked.sequence == number]
-                for query_hash in closed:
-                    del self.open_queries[query_hash]
+                self._close(entry)
+            case EntryKind.LEARNT:
+                self._learn(entry, content.learnt)
             case EntryKind.REJECT:
                 pass
             case _:
                 raise LocalProtocolError(f"journal entry of unknown kind '{entry.kind}'")
-        if entry.kind != EntryKind.ANSWERED:
+        if entry.kind not in CLOSING:
             place = (entry.topic, entry.partition)
             self.next_offset[place] = max(self.next_offset.get(place, 0), entry.offset + 1)
         self.head = entry_id
         self.next_sequence += 1
 
+    def _named(self, entry: JournalEntry) -> KeptModel:
+        kept = self.models.get(entry.model_id)
+        if kept is None:
+            raise LocalProtocolError(f"journal entry {entry.sequence} names no model of this tenant")
+        return kept
 
-def refresh_subject(tenant: Tenant, model: ModelState) -> Subject:
-    """Return the subject of the session that turns a model's counts into shared logarithms.
+    def _accept(self, entry: JournalEntry, vectors: Vectors) -> None:
+        counted = {
+            model_id: kept.learner.learn(kept.model, entry.sender, entry.records, vectors)
+            for model_id, kept in self.models.items()
+            if isinstance(kept.learner, CountingLearner)
+        }
+        for model_id, kept in self.models.items():
+            if model_id in counted:
+                kept.model = counted[model_id]
+            else:
+                kept.waiting.append(waiting_chunk(entry))
+        self.index.add_chunk(entry)
 
-    Without the version: equal counts have one session and one table (§5).
-    """
-    return Subject(
-        "refresh",
-        model.spec.model_id,
-        0,
-        model.hash(tenant),
-        model.records,
-        len(model.records_of),
-        "",
-        b"",
-        0,
-        0,
-        0,
-    )
+    def _withdraw(self, entry: JournalEntry, vectors: Vectors) -> None:
+        remaining = {
+            model_id: kept.learner.withdraw(kept.model, entry.sender, entry.records, vectors)
+            for model_id, kept in self.models.items()
+            if isinstance(kept.learner, CountingLearner)
+        }
+        for model_id, model in remaining.items():
+            self.models[model_id].model = model
+        self.index.withdraw(entry)
 
+    def _close(self, entry: JournalEntry) -> None:
+        closed = self.open_queries.get(entry.message_hash)
+        if closed is not None and closed[0].sequence == entry.about:
+            del self.open_queries[entry.message_hash]
 
-def query_subject(tenant: Tenant, model: ModelState, entry: JournalEntry) -> Subject:
-    """Return the subject of the session that answers a journaled query."""
-    return Subject(
-        "query",
-        model.spec.model_id,
-        model.version,
-        model.hash(tenant),
-        model.records,
-        len(model.records_of),
-        entry.sender,
-        entry.message_hash,
-        entry.partition,
-        entry.offset,
-        entry.records,
-    )
+    def _learn(self, entry: JournalEntry, learnt: Content | None) -> None:
+        kept = self._named(entry)
+        if learnt is None and not entry.reason:
+            raise LocalProtocolError(f"journal entry {entry.sequence} without what was learnt")
+        for chunk, invalid in zip(self.closed_chunks(entry), entry.invalid, strict=True):
+            kept.waiting.remove(chunk)
+            if learnt is None:
+                kept.model = kept.model.passing_over()
+            else:
+                valid = chunk.records - invalid
+                kept.model = kept.model.taking(chunk.owner, valid, learnt, sealed_place(entry))
+
+    def closed_chunks(self, entry: JournalEntry) -> list[WaitingChunk]:
+        """Return the chunks that a ``learnt`` entry closes, in order.
+
+        Raises:
+            LocalProtocolError: It closes chunks that do not wait, or not the next ones, or with more
+                invalid records than they have.
+        """
+        waiting = self._named(entry).waiting
+        if entry.reason:
+            closed = [chunk for chunk in waiting if chunk.sequence == entry.about]
+        else:
+            closed = list(islice(waiting, len(entry.invalid)))
+        if not closed or len(closed) != len(entry.invalid) or closed[-1].sequence != entry.about:
+            raise LocalProtocolError(f"journal entry {entry.sequence} closes no chunks that wait")
+        if any(not 0 <= n <= c.records for c, n in zip(closed, entry.invalid, strict=True)):
+            raise LocalProtocolError(f"journal entry {entry.sequence} has impossible invalid records")
+        return closed

@@ -1,19 +1,28 @@
-"""The encrypted naive-Bayes model as MU and the auditor keep it: a plain product of chunks.
+"""One version of an encrypted model, as MU and auditors keep it: what is in it, and its ciphertexts.
 
-Training is ciphertext multiplication alone: no interaction, no decryption, and anyone who
-holds the log computes the same bytes (docs/protocols.md §5).
+Whatever the learner, a version is named by the hash of its ciphertexts, and has public totals that
+rule 9 of docs/security.md is about.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Protocol
 
-from crypto.arithmetic import inverses, products_pairwise
 from crypto.dtpkc import Ciphertext, encode_ciphertexts
-from crypto.packing import SlotLayout
 from roles.tenant import Tenant
-from schemas.configuration import ModelSpec
+from schemas.models import ModelSpec
+from schemas.snapshots import SealedPlace
+
+
+class Content(Protocol):
+    """What a learner keeps of a model."""
+
+    @property
+    def public_ciphertexts(self) -> tuple[Ciphertext, ...]:
+        """All ciphertexts, in the order in which they are hashed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,89 +31,72 @@ class ModelState:
 
     Attributes:
         spec: Which model.
-        version: Chunks folded in plus withdrawals; 0 is the empty model.
+        content: The learner's own.
+        version: Chunks that the model was taught, whether or not it learnt them, and withdrawals;
+            0 is the empty model.
         chunks: Chunks that are in.
         records: Records that are in.
         records_of: The same by owner, owners without records left out.
-        layout: Of the counts, bounded by the records.
-        ciphertexts: [2·counts], in layout order.
+        sealed_at: Where this version lies sealed; None if it does not yet.
     """
 
     spec: ModelSpec
-    version: int
-    chunks: int
-    records: int
-    layout: SlotLayout
-    ciphertexts: tuple[Ciphertext, ...]
+    content: Content
+    version: int = 0
+    chunks: int = 0
+    records: int = 0
     records_of: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    sealed_at: SealedPlace | None = field(default=None, compare=False)
 
-    @classmethod
-    def empty(cls, tenant: Tenant, spec: ModelSpec) -> "ModelState":
-        """Return the model before any chunk: public encryptions of zero."""
-        layout = tenant.counts_layout(0)
-        return cls(spec, 0, 0, 0, layout, (Ciphertext(1, 1),) * layout.ciphertexts)
+    @property
+    def owners(self) -> int:
+        """Owners whose records are in."""
+        return len(self.records_of)
+
+    @property
+    def ciphertexts(self) -> tuple[Ciphertext, ...]:
+        """All ciphertexts, in the order in which they are hashed."""
+        return self.content.public_ciphertexts
 
     def hash(self, tenant: Tenant) -> bytes:
-        """Return SHA-256 over T1‖T2 of each ciphertext, fixed width, in layout order."""
+        """Return SHA-256 over T1‖T2 of each ciphertext, fixed width, in order."""
         return hashlib.sha256(encode_ciphertexts(tenant.parameters, self.ciphertexts)).digest()
 
-    def learn(
-        self, tenant: Tenant, owner: str, records: int, ciphertexts: Sequence[Ciphertext]
+    def suffices(self, tenant: Tenant) -> bool:
+        """Return whether the model holds enough records of enough owners to answer."""
+        limits = tenant.configuration.limits
+        return self.records >= limits.min_records and self.owners >= limits.min_owners
+
+    def taking(
+        self, owner: str, records: int, content: Content, sealed_at: SealedPlace | None = None
     ) -> "ModelState":
-        """Return the model with one more chunk of counts in it.
+        """Return the version with one more chunk in it.
 
-        Raises:
-            LayoutError: A slot could overflow; nothing changed.
-
-        Cost:
-            Two multiplications mod N² per ciphertext.
+        Args:
+            owner: Whose it is.
+            records: Records that are now in.
+            content: What the learner made of it.
+            sealed_at: Where that lies sealed.
         """
-        layout = self.layout.plus(tenant.counts_layout(records))
-        owned = {**self.records_of, owner: self.records_of.get(owner, 0) + records}
+        held = {**self.records_of, owner: self.records_of.get(owner, 0) + records}
+        return replace(self._changed(held, 1, records, content), sealed_at=sealed_at)
+
+    def losing(self, owner: str, records: int, content: Content) -> "ModelState":
+        """Return the version without a chunk that is in it."""
+        held = {**self.records_of, owner: self.records_of.get(owner, 0) - records}
+        return self._changed(held, -1, -records, content)
+
+    def passing_over(self) -> "ModelState":
+        """Return the version after a chunk that the model did not learn."""
+        return replace(self, version=self.version + 1)
+
+    def _changed(self, held: Mapping[str, int], chunks: int, records: int, content: Content) -> "ModelState":
         return replace(
             self,
+            content=content,
+            sealed_at=None,
             version=self.version + 1,
-            chunks=self.chunks + 1,
+            chunks=self.chunks + chunks,
             records=self.records + records,
-            layout=layout,
-            ciphertexts=_multiply(tenant, self.ciphertexts, ciphertexts),
-            records_of=MappingProxyType(owned),
+            records_of=MappingProxyType({name: count for name, count in held.items() if count > 0}),
         )
-
-    def withdraw(
-        self, tenant: Tenant, owner: str, records: int, ciphertexts: Sequence[Ciphertext]
-    ) -> "ModelState":
-        """Return the model without a chunk that is in it, exactly as if it had never come.
-
-        The caller has made sure that the chunk was accepted and not withdrawn before: anything
-        else would borrow across slots.
-
-        Raises:
-            LayoutError: More would be taken out than is in; nothing changed.
-
-        Cost:
-            Two multiplications per ciphertext and one batch inversion mod N².
-        """
-        layout = self.layout.minus(tenant.counts_layout(records))
-        n_squared = tenant.parameters.n_squared
-        inverted = inverses([part for c in ciphertexts for part in (c.t1, c.t2)], n_squared)
-        pairs = [Ciphertext(*inverted[i : i + 2]) for i in range(0, len(inverted), 2)]
-        owned = {**self.records_of, owner: self.records_of.get(owner, 0) - records}
-        return replace(
-            self,
-            version=self.version + 1,
-            chunks=self.chunks - 1,
-            records=self.records - records,
-            layout=layout,
-            ciphertexts=_multiply(tenant, self.ciphertexts, pairs),
-            records_of=MappingProxyType({name: held for name, held in owned.items() if held > 0}),
-        )
-
-
-def _multiply(
-    tenant: Tenant, model: Sequence[Ciphertext], factors: Sequence[Ciphertext]
-) -> tuple[Ciphertext, ...]:
-    n_squared = tenant.parameters.n_squared
-    t1s = products_pairwise([c.t1 for c in model], [c.t1 for c in factors], n_squared)
-    t2s = products_pairwise([c.t2 for c in model], [c.t2 for c in factors], n_squared)
-    return tuple(Ciphertext(t1, t2) for t1, t2 in zip(t1s, t2s, strict=True))

@@ -12,6 +12,9 @@ from crypto.errors import RemoteProtocolError
 
 Sections = tuple[bytes, ...]
 
+MAX_STEPS = 1 << 16
+"""Round trips of a session at most."""
+
 
 class PlanViolationError(RemoteProtocolError):
     """The peer's message is not the plan's next step, or has other fields."""

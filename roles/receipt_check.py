@@ -4,24 +4,28 @@ Receipts come nearly in the order of the entries, so that a window of both is en
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from roles.findings import FindingCode, Findings, Place
 from roles.journal_chain import Link
-from schemas.journal import EntryKind, JournalEntry, Receipt
-from schemas.topics import TopicName
+from schemas.journal import Receipt
 
 WINDOW = 4096
-"""Entries for which a receipt may still come, or come again."""
+"""Receipts that may still come, or come again."""
 EARLY_RECEIPTS = 512
 """Receipts of entries to come that are read ahead of them."""
+
+UNKNOWN_NUMBER = -1
+"""The owner's number of a message that is not there."""
+
+_Key = tuple[int, bytes]
 
 
 @dataclass(slots=True)
 class _Due:
     link: Link
-    owner_sequence: int | None
+    receipt: Receipt
     given: bool = False
 
 
@@ -36,8 +40,8 @@ class ReceiptCheck:
 
     findings: Findings
     checked: int = 0
-    _due: OrderedDict[int, _Due] = field(default_factory=OrderedDict)
-    _missing: set[int] = field(default_factory=set)
+    _due: OrderedDict[_Key, _Due] = field(default_factory=OrderedDict)
+    _missing: set[_Key] = field(default_factory=set)
     _early: dict[int, list[tuple[Place, Receipt]]] = field(default_factory=dict)
     _early_count: int = 0
     _last: int = -1
@@ -51,25 +55,25 @@ class ReceiptCheck:
 
     def missing_since(self, sequence: int) -> bool:
         """Return whether a receipt of that entry or a later one is due."""
-        return any(number >= sequence for number in self._missing)
+        return any(number >= sequence for number, _ in self._missing)
 
-    def expect(self, link: Link, owner_sequence: int | None) -> None:
-        """Note an entry; a receipt is due if it decides an owner's message.
+    def expect(self, link: Link, receipts: Sequence[Receipt]) -> None:
+        """Note an entry and the receipts that are due for it.
 
         Args:
             link: The entry.
-            owner_sequence: The message's own number; None if the message is not there.
+            receipts: As MU must give them; `UNKNOWN_NUMBER` stands for any number.
         """
-        entry = link.entry
-        self._last = entry.sequence
-        if entry.topic == TopicName.CHUNKS and entry.sender and entry.kind != EntryKind.ANSWERED:
-            self._due[entry.sequence] = _Due(link, owner_sequence)
-            self._missing.add(entry.sequence)
-        early = self._early.pop(entry.sequence, [])
+        self._last = link.entry.sequence
+        for receipt in receipts:
+            key = receipt.journal_sequence, receipt.message_hash
+            self._due[key] = _Due(link, receipt)
+            self._missing.add(key)
+        early = self._early.pop(link.entry.sequence, [])
         self._early_count -= len(early)
         for place, receipt in early:
             self.offer(place, receipt)
-        if len(self._due) > WINDOW:
+        while len(self._due) > WINDOW:
             self._report_missing(*self._due.popitem(last=False))
 
     def offer(self, place: Place, receipt: Receipt) -> None:
@@ -81,14 +85,15 @@ class ReceiptCheck:
         if receipt.journal_sequence > self._last and self._excused(place):
             return
         self.checked += 1
-        due = self._due.get(receipt.journal_sequence)
-        difference = "is due no such receipt" if due is None else _difference(due, receipt)
+        key = receipt.journal_sequence, receipt.message_hash
+        due = self._due.get(key)
+        difference = self._stranger(receipt) if due is None else _difference(due.receipt, receipt)
         if difference:
             detail = f"entry {receipt.journal_sequence} {difference}"
             self.findings.add(FindingCode.RECEIPT_CONTRADICTS, place, detail)
         elif due is not None:
             due.given = True
-            self._missing.discard(receipt.journal_sequence)
+            self._missing.discard(key)
 
     def end(self, excused: Callable[[Place], bool]) -> None:
         """No entry comes any more; receipts may.
@@ -108,22 +113,24 @@ class ReceiptCheck:
         while self._due:
             self._report_missing(*self._due.popitem(last=False))
 
-    def _report_missing(self, sequence: int, due: _Due) -> None:
-        self._missing.discard(sequence)
+    def _stranger(self, receipt: Receipt) -> str:
+        if any(sequence == receipt.journal_sequence for sequence, _ in self._due):
+            return "decides another message than its receipt says"
+        return "is due no such receipt"
+
+    def _report_missing(self, key: _Key, due: _Due) -> None:
+        self._missing.discard(key)
         if not due.given:
-            detail = f"the owner has no receipt that agrees with entry {sequence}"
+            detail = f"the owner has no receipt that agrees with entry {key[0]}"
             self.findings.add(FindingCode.RECEIPT_MISSING, due.link.place, detail)
 
 
-def _difference(due: _Due, receipt: Receipt) -> str:
-    """Return how a receipt differs from its entry, empty if it does not."""
-    entry: JournalEntry = due.link.entry
-    if receipt.message_hash != entry.message_hash:
-        return "decides another message than its receipt says"
-    if receipt.reason != entry.reason:
+def _difference(due: Receipt, given: Receipt) -> str:
+    """Return how a receipt differs from the one that is due, empty if it does not."""
+    if (given.reason, given.model_id, given.invalid) != (due.reason, due.model_id, due.invalid):
         return "decides otherwise than its receipt says"
-    if receipt.journal_head != due.link.entry_id:
+    if given.journal_head != due.journal_head:
         return "has another id than its receipt says"
-    if due.owner_sequence is not None and receipt.owner_sequence != due.owner_sequence:
+    if due.owner_sequence not in {UNKNOWN_NUMBER, given.owner_sequence}:
         return "decides a message of another number than its receipt says"
     return ""

@@ -11,19 +11,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from crypto.errors import CryptoError, LocalProtocolError, RemoteProtocolError
-from crypto.parameters import decode_ciphertexts
-from roles.building_blocks.base_transfers import TransferBases, base_plan, base_secondary, base_subject
-from roles.classifiers.naive_bayes_query import QueryShape, query_secondary
-from roles.classifiers.naive_bayes_table import (
-    TableShape,
-    check_refresh_subject,
-    refresh_secondary,
-    refresh_subject_of,
-    table_shape,
-    table_share_secondary,
-)
+from roles.building_blocks.base_transfers import BASE, TransferBases, base_plan, base_secondary, base_subject
+from roles.classifiers.learner import QUERY, REFRESH
+from roles.head_watch import HeadWatch
+from roles.learners import AnyLearner, learners_of
 from roles.plan import Plan, PlanViolationError
 from roles.refusal import Refusal, refusal_reason
 from roles.session import SecondaryProgram, Session, session_name
@@ -44,7 +38,7 @@ class _Running:
     """A session in progress or just finished, with what it answered so far, by step."""
 
     session: Session
-    program: SecondaryProgram[object]
+    program: SecondaryProgram[Any]
     replies: list[Reply] = field(default_factory=list, repr=False)
 
     @property
@@ -65,6 +59,8 @@ class SecondaryUnit:
         bases: Its halves of the base transfers, once they are done.
         store_bases: Called with new bases before the reply that ends the base session.
         pool: Threads for the powers.
+        learners: By the names of their models.
+        heads: What MU has signed about its models; whoever reads them offers them here.
     """
 
     tenant: Tenant
@@ -74,8 +70,14 @@ class SecondaryUnit:
     bases: TransferBases | None = field(repr=False)
     store_bases: Callable[[TransferBases], None] = field(repr=False)
     pool: ThreadPoolExecutor | None = field(default=None, repr=False)
+    learners: dict[str, AnyLearner] = field(init=False, repr=False)
+    heads: HeadWatch = field(init=False, repr=False)
     _open: OrderedDict[bytes, _Running] = field(default_factory=OrderedDict, repr=False)
     _finished: OrderedDict[bytes, _Running] = field(default_factory=OrderedDict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.learners = learners_of(self.tenant)
+        self.heads = HeadWatch(self.tenant)
 
     def answer(self, request: Request, body: bytes, query: Query | None) -> Reply:
         """Answer one request.
@@ -158,48 +160,34 @@ class SecondaryUnit:
         ):
             self._finished.popitem(last=False)
 
-    def _program(self, subject: Subject, query: Query | None) -> tuple[Session, SecondaryProgram[object]]:
-        match subject.purpose:
-            case "base_ot":
-                if subject != base_subject():
-                    raise PlanViolationError("the base session has no parameters")
-                session = self._session(subject, base_plan(self.tenant))
-                return session, base_secondary(session, self.delta, self.pool)
-            case "refresh":
-                if subject != refresh_subject_of(subject):
-                    raise PlanViolationError("a refresh is about a model's counts alone")
-                shape = self._table_shape(subject)
-                session = self._session(subject, shape.plan)
-                return session, refresh_secondary(session, self._secrets(), shape, self.pool)
-            case "query":
-                return self._query_program(subject, query)
-            case _:
-                raise PlanViolationError("no session of that purpose")
+    def _program(self, subject: Subject, query: Query | None) -> tuple[Session, SecondaryProgram[Any]]:
+        if subject.purpose == BASE:
+            if subject != base_subject():
+                raise PlanViolationError("the base session has no parameters")
+            session = self._session(subject, base_plan(self.tenant))
+            return session, base_secondary(session, self.delta, self.pool)
+        learner = self.learners.get(subject.model_id)
+        if learner is None:
+            raise UnknownModelError(f"no model '{subject.model_id}' in this tenant")
+        client_key = None
+        if subject.purpose == QUERY:
+            query = self._checked_query(subject, query)
+            client_key = self.tenant.client_keys[subject.client]
+        if subject.purpose in {QUERY, REFRESH}:
+            self.heads.check(subject, version=subject.purpose == QUERY)
+        call = learner.secondary(subject, query, client_key)
+        session = self._session(subject, call.plan)
+        return session, call.program(session, self._secrets(), self.pool)
 
-    def _query_program(
-        self, subject: Subject, query: Query | None
-    ) -> tuple[Session, SecondaryProgram[object]]:
+    def _checked_query(self, subject: Subject, query: Query | None) -> Query:
+        """Hold a session against the query that it is said to be about."""
         if query is None or query.rows != subject.rows or query.model_id != subject.model_id:
             raise PlanViolationError("the request does not match the client's query")
         if not 1 <= query.rows <= self.tenant.configuration.limits.max_query_rows:
             raise Refusal(ReasonCode.TOO_MANY_ROWS)
-        client_key = self.tenant.client_keys.get(subject.client)
-        if client_key is None:
+        if subject.client not in self.tenant.client_keys:
             raise PlanViolationError("the client is not enrolled")
-        table = self._table_shape(subject)
-        shape = QueryShape(table, subject.rows)
-        session = self._session(subject, shape.plan)
-        secrets = self._secrets()
-        t2s = tuple(c.t2 for c in decode_ciphertexts(self.tenant.parameters, query.ciphertexts))
-        if len(t2s) != shape.layout.ciphertexts:
-            raise PlanViolationError("the query has another number of ciphertexts")
-        share = table_share_secondary(secrets, table, subject)
-        return session, query_secondary(session, secrets, shape, t2s, share, client_key, self.pool)
-
-    def _table_shape(self, subject: Subject) -> TableShape:
-        self.tenant.model(subject.model_id)
-        check_refresh_subject(self.tenant, subject)
-        return table_shape(self.tenant, subject)
+        return query
 
     def _session(self, subject: Subject, plan: Plan) -> Session:
         return Session(self.tenant, "su", self.seed, subject, plan)

@@ -5,6 +5,7 @@ building it checks the modulus, the generator, every key and every proof of know
 the rest of the roles may trust them.
 """
 
+import re
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -18,17 +19,21 @@ from crypto.parameters import Parameters
 from crypto.profiles import Profile, profile
 from crypto.service_key import joint_key
 from crypto.validation import validate_parameters, validate_public_key
-from schemas.chunks import Chunk
+from roles.classifiers.hoeffding_tree_growth import TreeSettings
+from roles.classifiers.logistic_regression_schedule import LogisticSchedule
 from schemas.codec import encode
-from schemas.configuration import Configuration, ModelSpec, Party
+from schemas.configuration import Configuration, Limits, Party
 from schemas.data_schema import DataSchema, decode_schema
 from schemas.envelope import VerifyingParty
-from schemas.topics import Role
+from schemas.models import LogisticSpec, ModelSpec, NaiveBayesSpec, TreeSpec
+from schemas.topics import NAME_PATTERN, Role
 
 PROTOCOL_VERSION = "privml/1"
 COUNT_STRIDE_BITS = 48
 BIT_STRIDE_BITS = 2
 LABEL_BITS = 16
+MAX_LIMIT = 1 << 46
+"""Largest number among the limits: twice as many records are a count in a slot."""
 
 
 class ConfigurationError(PrivMLError):
@@ -41,12 +46,6 @@ class UnknownModelError(PrivMLError):
     """The tenant has no such model."""
 
     code = "unknown_model"
-
-
-class UnknownEncodingError(SchemaError):
-    """A chunk carries an encoding that no model of the tenant asks for."""
-
-    code = "malformed"
 
 
 def service_key_context(tenant: str, role: str, party: str) -> bytes:
@@ -122,15 +121,18 @@ class Tenant:
             self.modulus_bits, "counts", values, COUNT_STRIDE_BITS, COUNT_STRIDE_BITS, 2 * records
         )
 
-    def query_layout(self, rows: int) -> SlotLayout:
-        """Return the layout of the one-hot `bits` of that many rows, row after row."""
-        values = rows * self.schema.onehot_columns
+    def bits_layout(self, values: int) -> SlotLayout:
+        """Return the layout of that many `bits`, record after record."""
         return SlotLayout.fitting(self.modulus_bits, "bits", values, BIT_STRIDE_BITS, BIT_STRIDE_BITS, 2)
 
-    def label_layout(self, rows: int) -> SlotLayout:
-        """Return the layout of sealed label indices: x_M + x_S, each below 2^w."""
+    def query_layout(self, rows: int) -> SlotLayout:
+        """Return the layout of the one-hot `bits` of that many rows, of all attributes."""
+        return self.bits_layout(rows * self.schema.onehot_columns)
+
+    def label_layout(self, values: int) -> SlotLayout:
+        """Return the layout of sealed label indices, or scores: x_M + x_S, each below 2^w."""
         bound = (1 << LABEL_BITS + 1) - 2
-        layout = SlotLayout.fitting(self.modulus_bits, "labels", rows, LABEL_BITS, LABEL_BITS + 1, bound)
+        layout = SlotLayout.fitting(self.modulus_bits, "labels", values, LABEL_BITS, LABEL_BITS + 1, bound)
         return SlotLayout(
             layout.meaning,
             layout.values,
@@ -158,7 +160,7 @@ def coin_domain(configuration: Configuration) -> bytes:
         for party in configuration.parties
         if party.role in {"mu", "su"}
     )
-    models = tuple((spec.model_id, spec.classifier, spec.alpha_256) for spec in configuration.models)
+    models = tuple(encode(spec) for spec in configuration.models)
     return digest(
         "privml/coin-domain/1",
         configuration.tenant,
@@ -197,6 +199,7 @@ def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant
         }
         schema = decode_schema(configuration.data_schema)
         models = [_checked_model(model, schema) for model in configuration.models]
+        _check_limits(configuration.limits)
         verifying = {
             party.name: VerifyingParty(
                 party.name,
@@ -240,13 +243,60 @@ def _check_profile(chosen: Profile, *, allow_insecure: bool) -> None:
         )
 
 
-def _checked_model(model: ModelSpec, schema: DataSchema) -> ModelSpec:
-    if model.classifier != "nb":
-        raise ConfigurationError(f"classifier '{model.classifier}' is not known to this version")
-    # The circuit's constants α·V·2^8 have at most 24 bits.
-    if not 1 <= model.alpha_256 <= 65535 or model.alpha_256 * max(schema.attribute_sizes) >= 1 << 24:
-        raise ConfigurationError("the smoothing is out of range for attributes of this size")
-    return model
+def logistic_schedule(spec: LogisticSpec) -> LogisticSchedule:
+    """Return how a logistic regression learns.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+    return LogisticSchedule(
+        spec.passes,
+        spec.batch_records,
+        spec.rate_256,
+        spec.decay_steps,
+        spec.momentum_16,
+        spec.l2_shift,
+    )
+
+
+def tree_settings(spec: TreeSpec) -> TreeSettings:
+    """Return how a tree grows.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+    return TreeSettings(
+        spec.max_leaves,
+        spec.max_depth,
+        spec.attempt_records,
+        spec.confidence_16,
+        spec.tie_records,
+        spec.criterion,
+        spec.chunks_per_seal,
+        spec.leaves_per_attempt,
+    )
+
+
+def _check_limits(limits: Limits) -> None:
+    for name in limits.__struct_fields__:
+        least = 0 if name == "min_new_records" else 1
+        if not least <= getattr(limits, name) <= MAX_LIMIT:
+            raise ConfigurationError(f"the limit {name} must lie between {least} and {MAX_LIMIT}")
+
+
+def _checked_model(spec: ModelSpec, schema: DataSchema) -> ModelSpec:
+    if re.search(NAME_PATTERN, spec.model_id) is None:
+        raise ConfigurationError("a model's name has letters, digits, dots, hyphens and underscores")
+    match spec:
+        case NaiveBayesSpec():
+            # The circuit's constants α·V·2^8 have at most 24 bits.
+            if not 1 <= spec.alpha_256 <= 65535 or spec.alpha_256 * max(schema.attribute_sizes) >= 1 << 24:
+                raise ConfigurationError("the smoothing is out of range for attributes of this size")
+        case LogisticSpec():
+            logistic_schedule(spec)
+        case TreeSpec():
+            tree_settings(spec)
+    return spec
 
 
 def _checked_key(parameters: Parameters, tenant: str, party: Party) -> PublicKey:
@@ -286,18 +336,3 @@ def statement_context(
         tenant.schema.digest,
         statements,
     )
-
-
-def chunk_layouts(tenant: Tenant, chunk: Chunk) -> tuple[SlotLayout, ...]:
-    """Return the layouts that a chunk's encodings must have, in order.
-
-    Raises:
-        LayoutError: So many records could overflow a slot.
-        UnknownEncodingError: An encoding is unknown.
-    """
-    layouts = []
-    for vector in chunk.vectors:
-        if vector.encoding != "counts":
-            raise UnknownEncodingError("an encoding is unknown")
-        layouts.append(tenant.counts_layout(chunk.records))
-    return tuple(layouts)

@@ -11,8 +11,10 @@ from crypto.key_generation import generate_weak_key
 from crypto.key_proof import prove_key
 from crypto.ot_extension import DELTA_BYTES, SEED_BYTES, ReceiverBase, SenderBase, draw_delta
 from crypto.parameters import Parameters
+from crypto.unit_channel import KEY_BYTES as EXCHANGE_BYTES
+from crypto.unit_channel import UnitChannel, exchange_public_key
 from roles.building_blocks.base_transfers import TransferBases
-from roles.tenant import service_key_context
+from roles.tenant import Tenant, service_key_context
 from schemas.configuration import Party
 
 SIGNING_KEY_BYTES = 32
@@ -26,6 +28,7 @@ class UnitKeys:
         theta: θ_M or θ_S.
         seed: Epoch seed.
         delta: Choice string of the base transfers in which it receives.
+        exchange: X25519 secret of the channel to the peer.
         bases: Both halves of the base transfers, once they were run.
         save: Writes named secrets to the keystore.
     """
@@ -33,6 +36,7 @@ class UnitKeys:
     theta: int = field(repr=False)
     seed: bytes = field(repr=False)
     delta: bytes = field(repr=False)
+    exchange: bytes = field(repr=False)
     bases: TransferBases | None = field(repr=False)
     save: Callable[[Mapping[str, bytes]], None] = field(repr=False)
 
@@ -76,8 +80,11 @@ def draw_party(
     if role in {"mu", "su"}:
         secrets["seed"] = coins.bytes(KEY_BYTES)
         secrets["delta"] = draw_delta(coins, garbling=role == "su")
+        secrets["exchange"] = coins.bytes(EXCHANGE_BYTES)
+    exchange = exchange_public_key(secrets["exchange"]) if "exchange" in secrets else b""
     verify = Ed25519PrivateKey.from_private_bytes(signing).public_key()
-    return secrets, Party(name, role, verify.public_bytes(Encoding.Raw, PublicFormat.Raw), public, proof)
+    raw = verify.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return secrets, Party(name, role, raw, public, proof, exchange)
 
 
 def unit_keys(
@@ -96,10 +103,23 @@ def unit_keys(
         sent = _seeds(secrets["sender_seeds"])
         build = SenderBase.for_garbling if role == "su" else SenderBase
         bases = TransferBases(build(secrets["delta"], sent), ReceiverBase(received[:half], received[half:]))
-    if len(secrets["delta"]) != DELTA_BYTES or len(secrets["seed"]) != KEY_BYTES:
+    lengths = {"delta": DELTA_BYTES, "seed": KEY_BYTES, "exchange": EXCHANGE_BYTES}
+    if any(len(secrets[name]) != length for name, length in lengths.items()):
         raise ValueError("a secret has a wrong length")
     theta = int.from_bytes(secrets["theta"], "big")
-    return UnitKeys(theta, secrets["seed"], secrets["delta"], bases, save)
+    return UnitKeys(theta, secrets["seed"], secrets["delta"], secrets["exchange"], bases, save)
+
+
+def unit_channel(tenant: Tenant, role: str, keys: UnitKeys) -> UnitChannel:
+    """Return a unit's end of the channel to its peer.
+
+    Raises:
+        InvalidKeyError: The peer's key is not usable.
+    """
+    master, secondary = tenant.party("mu"), tenant.party("su")
+    peer = secondary if role == "mu" else master
+    context = (tenant.name, tenant.key_epoch, master.name, secondary.name)
+    return UnitChannel(keys.exchange, peer.exchange_key, context)
 
 
 def _seeds(data: bytes) -> tuple[bytes, ...]:

@@ -4,7 +4,6 @@ For learners that work on numbers instead of bins (docs/protocols.md §4, §6). 
 exact decimals and rounded once, so that every platform gives the same words; no float is built.
 """
 
-from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from crypto.errors import LocalProtocolError
 from roles.building_blocks.narrow_words import OFFSET
-from roles.encoding import MissingValueError, NotANumberError
+from roles.encoding import EncodedRecords, MissingValueError, NotANumberError
 from schemas.data_schema import MISSING_TOKENS, DataSchema, Missing, NumericAttribute
 from schemas.decimal_text import exact_decimal, parse_decimal
 
@@ -72,9 +71,13 @@ def number_scalers(schema: DataSchema) -> tuple[NumberScaler, ...]:
     )
 
 
-def collect_words(rows: Sequence[Sequence[int]], columns: int) -> npt.NDArray[np.int64]:
-    """Stack rows of words, shape ``(n, columns)``, checked against their range."""
-    words = np.array(rows, dtype=np.int64).reshape(-1, columns)
-    if (np.abs(words) > WORD_LIMIT).any():
-        raise LocalProtocolError("a word lies outside its range")
+def words_of(records: EncodedRecords) -> npt.NDArray[np.int32]:
+    """Return the words of records, shape ``(n, numeric attributes)``, checked against their range.
+
+    Raises:
+        LocalProtocolError: They have none, or one outside the range.
+    """
+    words = records.words
+    if words is None or len(words) != len(records) or (np.abs(words) > WORD_LIMIT).any():
+        raise LocalProtocolError("these records have no words, or one outside its range")
     return words

@@ -16,7 +16,7 @@ class Chunk(WireStruct):
     Attributes:
         schema_digest: Which data schema the records follow.
         records: Their number; public.
-        vectors: The encodings present, each named once.
+        vectors: The encodings that the tenant's models read, in the tenant's order.
         proof: Proof of plaintext knowledge over all ciphertexts in order.
     """
 

@@ -6,6 +6,7 @@ models and the limits. Wire sizes follow from its profile, never from a message.
 """
 
 from schemas.codec import WireStruct
+from schemas.models import ModelSpec
 
 MAX_CONFIGURATION_BYTES = 1 << 20
 
@@ -19,6 +20,7 @@ class Party(WireStruct):
         verify_key: Ed25519 public key, 32 bytes.
         public_key: h of its DT-PKC key, |N²| bits big-endian; empty for owners and the authority.
         key_proof: Proof of knowledge of θ for `public_key`; empty where that is empty.
+        exchange_key: X25519 public key of a unit, 32 bytes; empty for all others.
     """
 
     name: str
@@ -26,20 +28,7 @@ class Party(WireStruct):
     verify_key: bytes
     public_key: bytes
     key_proof: bytes
-
-
-class ModelSpec(WireStruct):
-    """One model that the units keep.
-
-    Attributes:
-        model_id: Its name in topics, journal and commands.
-        classifier: ``nb``.
-        alpha_256: Laplace's α times 256.
-    """
-
-    model_id: str
-    classifier: str
-    alpha_256: int
+    exchange_key: bytes = b""
 
 
 class Limits(WireStruct):
@@ -52,6 +41,7 @@ class Limits(WireStruct):
         min_records: Records that a model must hold before it answers.
         min_owners: Owners they must come from.
         min_new_records: New records before another state of the model answers.
+        query_quota: Rows that a client may ask in a key epoch.
     """
 
     max_chunk_records: int
@@ -60,6 +50,7 @@ class Limits(WireStruct):
     min_records: int
     min_owners: int
     min_new_records: int
+    query_quota: int = 1 << 20
 
 
 class Configuration(WireStruct):

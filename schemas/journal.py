@@ -20,6 +20,11 @@ class EntryKind(StrEnum):
     REJECT = "reject"
     QUERY = "query"
     ANSWERED = "answered"
+    LEARNT = "learnt"
+
+
+CLOSING = frozenset({EntryKind.ANSWERED, EntryKind.LEARNT})
+"""Kinds of entries that close another one."""
 
 
 class JournalEntry(WireStruct):
@@ -29,15 +34,21 @@ class JournalEntry(WireStruct):
         sequence: Position in the chain, from 0.
         previous: Id of the entry before.
         kind: One of `EntryKind`.
-        topic: Where the message decided on lies, with `partition` and `offset`.
+        topic: Where the message decided on lies, with `partition` and `offset`; for ``learnt`` where
+            the model after it lies sealed.
         partition: See `topic`.
         offset: See `topic`; of its last part, if it came in parts.
-        message_hash: Id of that message; for ``answered`` the hash of the answer's body.
+        message_hash: Id of that message.
         sender: Owner or client; empty if unknown.
         sender_sequence: The sender's own number for it.
-        records: Records it adds (or takes out), rows for a query.
-        reason: Reason code of a reject, else empty.
-        model_version: Version after this entry; for queries the version that answers.
+        records: Records it adds (or takes out), rows for a query; for ``learnt`` those of all chunks.
+        reason: Reason code of a reject, or why a model did not learn a chunk; else empty.
+        model_id: The model that a query asks or that learnt; empty where all are meant.
+        model_version: Its version: the one that answers, or the one after learning.
+        about: For ``answered`` and ``learnt`` the sequence of the entry that this one closes; of
+            several chunks learnt together that of the last one.
+        invalid: For ``learnt`` how many records of each chunk are no valid ones.
+        result: For ``answered`` the hash of the answer's body, for ``learnt`` that of the model.
     """
 
     sequence: int
@@ -51,17 +62,34 @@ class JournalEntry(WireStruct):
     sender_sequence: int
     records: int
     reason: str
-    model_version: int
+    model_id: str = ""
+    model_version: int = 0
+    about: int = 0
+    invalid: tuple[int, ...] = ()
+    result: bytes = b""
 
 
 class Receipt(WireStruct):
-    """MU's word to an owner on one message."""
+    """MU's word to an owner on one message.
+
+    Attributes:
+        message_hash: The message.
+        owner_sequence: The owner's own number for it.
+        reason: Why it was refused, or why the model did not learn it; empty if all is well.
+        journal_sequence: The entry that says so.
+        journal_head: Its id.
+        model_id: The model that learnt the message; empty on the first receipt, which is about
+            accepting it.
+        invalid: How many of its records that model took for invalid.
+    """
 
     message_hash: bytes
     owner_sequence: int
     reason: str
     journal_sequence: int
     journal_head: bytes
+    model_id: str = ""
+    invalid: int = 0
 
 
 class DeadLetter(WireStruct):

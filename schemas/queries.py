@@ -1,5 +1,6 @@
 """What clients ask and what they get."""
 
+from schemas.chunks import EncodedVector
 from schemas.codec import WireStruct
 
 QUERY_ID_BYTES = 16
@@ -13,27 +14,29 @@ class Query(WireStruct):
         model_id: The model asked.
         schema_digest: Which data schema the rows follow.
         rows: Number of rows.
-        ciphertexts: The packed one-hot bits of all rows, T1‖T2 each, under the service key.
-        proof: Proof of plaintext knowledge over all ciphertexts.
+        scores: Whether more than the label is asked for, where the model can tell more.
+        vectors: The rows in the encodings that the model reads, under the service key.
+        proof: Proof of plaintext knowledge over all ciphertexts in order.
     """
 
     query_id: bytes
     model_id: str
     schema_digest: bytes
     rows: int
-    ciphertexts: bytes
+    scores: bool
+    vectors: tuple[EncodedVector, ...]
     proof: bytes
 
 
 class Answer(WireStruct):
-    """The sealed labels of one query, or why there are none.
+    """What the units sealed for one query, or why there is nothing.
 
     Attributes:
         query_id: The query answered.
         rows: As asked.
-        model_version: Chunks folded into the model that answered (withdrawals count too).
+        model_version: Version of the model that answered.
         reason: Empty when answered, else a reason code.
-        ciphertexts: Packed label indices under the client's key; empty when refused.
+        ciphertexts: Packed values under the client's key; empty when refused.
     """
 
     query_id: bytes

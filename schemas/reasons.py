@@ -54,6 +54,8 @@ class ReasonCode(StrEnum):
     TOO_MANY_ROWS = "too_many_rows"
     NOT_ENOUGH_RECORDS = "not_enough_records"
     QUOTA_EXCEEDED = "quota_exceeded"
+    VERSION_GONE = "version_gone"
+    UNKNOWN_HEAD = "unknown_head"
     NOT_WITHDRAWABLE = "not_withdrawable"
     UNKNOWN_CATEGORY = "unknown_category"
     WRONG_COLUMNS = "wrong_columns"
@@ -249,6 +251,16 @@ _REASONS: dict[ReasonCode, Reason] = {
     _R.QUOTA_EXCEEDED: Reason(
         "The client has used its queries of this key epoch.",
         "Wait for the next key epoch or ask the authority for a larger quota.",
+        _E.REFUSED,
+    ),
+    _R.VERSION_GONE: Reason(
+        "The version of the model that was to answer is not kept any more.",
+        "Ask again; a later version will answer.",
+        _E.REFUSED,
+    ),
+    _R.UNKNOWN_HEAD: Reason(
+        "The secondary unit has seen no signed head about this version of the model, or may not use it yet.",
+        "The master unit publishes heads by itself; look for a topic that lost messages.",
         _E.REFUSED,
     ),
     _R.NOT_WITHDRAWABLE: Reason(

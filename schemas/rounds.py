@@ -9,30 +9,32 @@ class Subject(WireStruct):
     """What a session is about; its hash (with tenant and key epoch) is the session's name.
 
     Attributes:
-        purpose: ``base_ot``, ``refresh`` or ``query``.
+        purpose: ``base_ot``, ``learn``, ``grow``, ``refresh`` or ``query``.
         model_id: The model concerned; empty for base transfers.
-        model_version: Its version.
+        model_version: Its version; 0 where a session is about the model's content alone.
         model_hash: SHA-256 over its ciphertexts; empty for base transfers.
-        records: Records in the model; fixes the width of its counts.
+        records: Records in the model.
         owners: Owners they came from.
         client: Who asked; empty unless a query.
-        query_hash: Message id of the query; empty unless a query.
-        query_partition: Where SU finds that query for itself, with `query_offset`.
-        query_offset: See `query_partition`.
-        rows: Rows asked; 0 unless a query.
+        message_hash: Message id of the query, or hash of the ids of the chunks to be learnt.
+        partition: Where SU finds a query for itself, with `offset`.
+        offset: See `partition`.
+        rows: Rows asked, or records to be learnt.
+        detail: What else is public of the model and fixes the plan, in the learner's own form.
     """
 
     purpose: str
-    model_id: str
-    model_version: int
-    model_hash: bytes
-    records: int
-    owners: int
-    client: str
-    query_hash: bytes
-    query_partition: int
-    query_offset: int
-    rows: int
+    model_id: str = ""
+    model_version: int = 0
+    model_hash: bytes = b""
+    records: int = 0
+    owners: int = 0
+    client: str = ""
+    message_hash: bytes = b""
+    partition: int = 0
+    offset: int = 0
+    rows: int = 0
+    detail: bytes = b""
 
 
 class Request(WireStruct):

@@ -48,7 +48,7 @@ class Pair:
 
 def pair(small: SmallTenant, name: int | str = 0) -> Pair:
     """Return two sessions at their beginning; another name is another session."""
-    subject = Subject("test", str(name), 0, b"", 0, 0, "", b"", 0, 0, 0)
+    subject = Subject("test", str(name))
     return Pair(
         small,
         Session(small.tenant, "mu", small.master.seed, subject, PLAN),

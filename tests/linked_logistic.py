@@ -94,12 +94,8 @@ class Learner:
         self.state = LogisticState.empty(self.shape, "m")
 
     def subject(self, purpose: str, rows: int, seed: str) -> Subject:
-        model_hash = self.state.hash(self.small.tenant)
-        name = seeded_coins(f"subject {seed}").bytes(32)
-        client = "c" if purpose == "query" else ""
-        return Subject(
-            purpose, "m", self.state.steps, model_hash, self.state.records, 1, client, name, 0, 0, rows
-        )
+        name = seeded_coins(f"subject {seed} {self.state.steps}").bytes(32)
+        return Subject(purpose, "m", message_hash=name, rows=rows)
 
     def learn(self, encrypted: EncryptedRecords, rows: int, seed: str) -> None:
         """Learn a chunk; the state changes only if that succeeds."""

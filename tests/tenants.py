@@ -14,9 +14,10 @@ from crypto.ot_extension import ReceiverBase, SenderBase, draw_delta
 from crypto.parameters import Parameters
 from crypto.profiles import Profile
 from crypto.service_key import joint_key
+from crypto.unit_channel import exchange_public_key
 from roles.tenant import Tenant, service_key_context
 from roles.unit_secrets import UnitSecrets
-from schemas.configuration import Configuration, Limits, ModelSpec, Party
+from schemas.configuration import Configuration, Limits, Party
 from schemas.data_schema import (
     SCHEMA_VERSION,
     CategoricalAttribute,
@@ -27,6 +28,7 @@ from schemas.data_schema import (
     encode_schema,
 )
 from schemas.envelope import VerifyingParty
+from schemas.models import ModelSpec, NaiveBayesSpec
 from schemas.topics import Role
 
 NAMES = {"authority": "authority", "mu": "mu", "su": "su", "owner": "a", "client": "c"}
@@ -71,6 +73,11 @@ def signing_key(name: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(seeded_coins(f"sign {name}").bytes(32))
 
 
+def exchange_secret(role: str) -> bytes:
+    """Return a unit's fixed X25519 secret."""
+    return seeded_coins(f"exchange {role}").bytes(32)
+
+
 def paired_bases() -> tuple[tuple[ReceiverBase, SenderBase], tuple[ReceiverBase, SenderBase]]:
     """Return (receiver, sender) of MU and of SU, as if the base transfers had been run."""
     ends: list[tuple[ReceiverBase, SenderBase]] = []
@@ -92,8 +99,9 @@ def small_tenant(
     modulus_bits: int = 256,
     limits: Limits | None = None,
     alpha_256: int = 256,
+    models: tuple[ModelSpec, ...] | None = None,
 ) -> SmallTenant:
-    """Return a tenant named ``small`` with owner ``a``, client ``c`` and model ``m``."""
+    """Return a tenant named ``small`` with owner ``a`` and client ``c``; its model is ``m`` by default."""
     case = vector_case(modulus_bits)
     profile = Profile("test", modulus_bits, modulus_bits // 2, insecure=True)
     parameters = Parameters(profile, int(case["N"]), int(case["g"]))
@@ -110,7 +118,8 @@ def small_tenant(
             public = keys[role].public.h.to_bytes(parameters.component_bytes, "big")
             context = service_key_context("small", role, name)
             proof = prove_key(keys[role], context, seeded_coins(f"proof {role}")).encode(parameters)
-        parties.append(Party(name, role, verify, public, proof))
+        exchange = exchange_public_key(exchange_secret(role)) if role in {"mu", "su"} else b""
+        parties.append(Party(name, role, verify, public, proof, exchange))
     configuration = Configuration(
         "small",
         1,
@@ -119,7 +128,7 @@ def small_tenant(
         parameters.n.to_bytes(modulus_bits // 8, "big"),
         parameters.g.to_bytes(parameters.component_bytes, "big"),
         encode_schema(schema),
-        (ModelSpec("m", "nb", alpha_256),),
+        models or (NaiveBayesSpec("m", alpha_256),),
         limits or Limits(1000, 1 << 20, 100, 1, 1, 0),
         tuple(parties),
     )

@@ -8,9 +8,10 @@ import numpy.typing as npt
 from doubles import seeded_coins
 from tenants import SmallTenant
 
-from crypto.dtpkc import Ciphertext, decode_ciphertexts, encode_ciphertexts
+from crypto.dtpkc import Ciphertext
 from crypto.packing import SlotLayout
 from crypto.service_key import finish_open, half_open
+from roles.building_blocks.seal import unseal
 from roles.classifiers.hoeffding_tree_attempt import AttemptShape
 from roles.classifiers.hoeffding_tree_labels import LabelShape, labels_master, labels_secondary
 from roles.classifiers.hoeffding_tree_query import TreeQueryShape, query_master, query_secondary
@@ -19,10 +20,8 @@ from roles.classifiers.hoeffding_tree_split import split_master, split_secondary
 from roles.classifiers.hoeffding_tree_training import train_master, train_secondary
 from roles.classifiers.hoeffding_tree_twin import HoeffdingTreeTwin
 from roles.classifiers.hoeffding_tree_window import WindowShape
-from roles.client import make_query, read_answer
 from roles.plan import Plan, Sections
 from roles.session import MasterProgram, Result, SecondaryProgram, Session, run_linked
-from schemas.queries import Answer
 from schemas.rounds import Subject
 
 Bits = npt.NDArray[np.uint8]
@@ -77,7 +76,7 @@ class LinkedTree:
     def pair(self, purpose: str, plan: Plan) -> tuple[Session, Session]:
         """Return both units' sessions about something new."""
         self.sessions += 1
-        subject = Subject(purpose, "m", self.sessions, b"", 0, 0, "", b"", 0, 0, 0)
+        subject = Subject(purpose, "m", self.sessions)
         tenant = self.small.tenant
         return (
             Session(tenant, "mu", self.small.master.seed, subject, plan),
@@ -140,8 +139,9 @@ class LinkedTree:
     def ask(self, rows: Bits) -> list[int]:
         """Ask the encrypted tree as a client does."""
         tenant = self.small.tenant
-        query = make_query(tenant, "c", "m", rows, seeded_coins("query"))
-        ciphertexts = tuple(decode_ciphertexts(tenant.parameters, query.ciphertexts))
+        layout = tenant.query_layout(len(rows))
+        coins = seeded_coins("query")
+        ciphertexts = tuple(tenant.service_key.encrypt_many(layout.pack(rows.reshape(-1)), coins))
         shape = TreeQueryShape(self.model, self.state.growth, len(rows))
         sessions = self.pair("query", shape.plan)
         key = self.small.client_key.public
@@ -151,9 +151,7 @@ class LinkedTree:
             query_secondary(sessions[1], self.small.secondary, shape, t2s, key),
             sessions,
         )
-        encoded = encode_ciphertexts(tenant.parameters, sealed)
-        answer = Answer(query.query_id, len(rows), 1, "", encoded)
-        return list(read_answer(tenant, self.small.client_key, query, answer))
+        return list(unseal(self.small.client_key, shape.answers, sealed))
 
     def stream(self, chunks: Sequence[Chunk]) -> int:
         """Train on a stream by the public schedule, comparing everything; how many leaves split."""

@@ -4,16 +4,17 @@ import hashlib
 from typing import TypeVar
 
 from msgspec import structs
-from round_trips import chunk_of, query_for, random_records
+from round_trips import chunk_of, head_of, query_for, random_records
 from tenants import NAMES, SmallTenant
 
-from crypto.parameters import Ciphertext
 from pipeline.mailbox import Publisher, sequence_of
 from pipeline.memory_transport import MemoryBroker, MemoryTransport
 from roles.arrival import Arrival
-from roles.encoding import encode_bits
+from roles.chunk_encodings import Vectors
 from roles.judging import Judged, judge_messages
-from roles.master_unit import MasterUnit, ScreenedChunk, ScreenedQuery
+from roles.master_unit import NOTHING, EntryContent, MasterUnit
+from roles.model_state import ModelState
+from roles.screening import ScreenedChunk, ScreenedQuery
 from schemas.chunks import Withdrawal
 from schemas.codec import WireStruct, encode
 from schemas.heads import Head
@@ -41,8 +42,8 @@ class WrittenLog:
         self.transport = MemoryTransport(self.broker)
         for spec in topic_specs(self.tenant.name):
             self.broker.create(spec)
-        self.unit = MasterUnit.starting(self.tenant, self.tenant.configuration.models[0])
-        self.chunks: dict[int, tuple[Ciphertext, ...]] = {}
+        self.unit = MasterUnit.starting(self.tenant)
+        self.chunks: dict[int, Vectors] = {}
 
     def seal(self, role: str, topic: TopicName, kind: str, sequence: int, body: bytes) -> list[bytes]:
         """Sign a message as somebody."""
@@ -90,8 +91,7 @@ class WrittenLog:
 
     async def put_query(self, seed: str) -> Arrival:
         """Put a client's query of two rows on its topic."""
-        rows = encode_bits(self.tenant.schema, random_records(self.small, 2, seed))
-        body = encode(query_for(self.small, rows, seed))
+        body = encode(query_for(self.small, random_records(self.small, 2, seed), seed))
         return await self.put("client", TopicName.QUERIES, "query", sequence_of(body), body)
 
     # --- what MU writes
@@ -155,17 +155,13 @@ class WrittenLog:
 
     def head(self, **changes: object) -> Head:
         """Return the head of the state so far, with other fields if asked for."""
-        model = self.unit.model
-        own = Head(
-            model.spec.model_id,
-            model.version,
-            self.unit.next_sequence - 1,
-            self.unit.head,
-            model.records,
-            len(model.records_of),
-            model.hash(self.tenant),
-        )
-        return changed(own, **changes)
+        own = structs.replace(head_of(self.small, self.model), journal_sequence=self.unit.next_sequence - 1)
+        return changed(structs.replace(own, journal_head=self.unit.head), **changes)
+
+    @property
+    def model(self) -> ModelState:
+        """The model so far."""
+        return self.unit.models["m"].model
 
     async def put_head(self, head: Head, role: str = "mu") -> None:
         """Put a signed head on its topic."""
@@ -173,20 +169,20 @@ class WrittenLog:
         await self._publisher(role).publish(TopicName.HEADS, "head", sequence_of(body), body)
 
     def _fold(self, entry: JournalEntry, entry_id: bytes, judged: Judged | None) -> None:
-        ciphertexts: tuple[Ciphertext, ...] = ()
-        query_id = b""
+        content = NOTHING
         number = entry.sender_sequence
         if (
             entry.kind == EntryKind.ACCEPT
             and judged is not None
             and isinstance(judged.screened, ScreenedChunk)
         ):
-            ciphertexts = self.chunks[number] = judged.screened.ciphertexts
+            self.chunks[number] = judged.screened.vectors
+            content = EntryContent(judged.screened.vectors)
         elif entry.kind == EntryKind.WITHDRAW:
-            ciphertexts = self.chunks[number]
+            content = EntryContent(self.chunks[number])
         elif judged is not None and isinstance(judged.screened, ScreenedQuery):
-            query_id = judged.screened.query.query_id
-        self.unit.apply(entry, entry_id, ciphertexts, query_id)
+            content = EntryContent(query_id=judged.screened.query.query_id)
+        self.unit.apply(entry, entry_id, content)
 
     def _entry(self, judged: Judged) -> JournalEntry:
         arrival, screened = judged.arrival, judged.screened

@@ -126,8 +126,7 @@ class GiniSplit(Circuit):
             add(engine, mine, theirs) for mine, theirs in zip(wires[:3], wires[3:], strict=True)
         )
         seen = sizes[:, 0, 0]
-        zeros = engine.zeros_like(squares[:MERIT_BITS])
-        dividend = np.concatenate([zeros, squares])
+        dividend = np.concatenate([*[engine.zeros_like(squares[:1])] * MERIT_BITS, squares])
         # 16A ≤ 16·n², so that the quotient has b + 4 bits and the divisor exceeds its top part.
         sides = divide(engine, dividend, at_least_one(engine, sizes), self.count_bits + MERIT_BITS)
         merits = add(engine, sides[:, 0], sides[:, 1])

@@ -44,8 +44,14 @@ def init(
     profile: Annotated[
         str, typer.Option(help="standard (3072 bits), legacy (2048); toy (512) only with --insecure.")
     ] = "standard",
-    classifier: Annotated[str, typer.Option(help="nb (naive Bayes).")] = "nb",
-    alpha: Annotated[float, typer.Option(help="Laplace smoothing, a multiple of 1/256.")] = 1.0,
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Model to keep: nb, lr or dt, or [NAME=]KIND:parameter=value,…; repeat for more. "
+            "`privml authority classifiers` lists the parameters. [default: nb]",
+            show_default=False,
+        ),
+    ] = None,
     min_owners: Annotated[int, typer.Option(min=1, help="Owners a model needs before it answers.")] = 2,
     min_records: Annotated[int, typer.Option(min=1, help="Records a model needs before it answers.")] = 500,
     min_new_records: Annotated[
@@ -54,8 +60,16 @@ def init(
     max_records: Annotated[
         int, typer.Option(min=1, help="Most records in a model; fixes the width of scores.")
     ] = 1 << 24,
-    max_chunk_records: Annotated[int, typer.Option(min=1, help="Most records in a chunk.")] = 1 << 20,
+    max_chunk_records: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Most records in a chunk. [default: as many as the models allow]", show_default=False
+        ),
+    ] = None,
     max_query_rows: Annotated[int, typer.Option(min=1, max=1000, help="Most rows in a query message.")] = 100,
+    query_quota: Annotated[
+        int, typer.Option(min=1, help="Most rows that one client may ask of one tenant, ever.")
+    ] = 1 << 20,
     unit_key: Annotated[
         list[Path] | None,
         typer.Option(help="Public key file of a unit that made its keys on its own host; repeat for both."),
@@ -68,8 +82,10 @@ def init(
     Every party draws its keys in a process of its own and writes its own keystore; this command
     reads public files only. The primes are forgotten as soon as the parameters are made.
     """
+    from pipeline.model_options import parse_models
     from pipeline.schema_files import read_schema
     from pipeline.set_up import (
+        CHUNK_RECORDS,
         PARAMETERS_FILE,
         TenantPlan,
         check_new_tenant,
@@ -79,16 +95,13 @@ def init(
         spawn_parties,
     )
     from schemas.configuration import Limits
+    from schemas.models import classifier_of
 
     output = Output(json)
-    if classifier != "nb":
-        raise typer.BadParameter("this version knows one classifier: nb", param_hint="--classifier")
     if known_profile(profile).insecure and not insecure:
         raise typer.BadParameter(
             f"profile '{profile}' is not secure; add --insecure for trials", param_hint="--profile"
         )
-    if alpha * 256 != round(alpha * 256) or not 0 < alpha < 256:
-        raise typer.BadParameter("a positive multiple of 1/256 below 256", param_hint="--alpha")
     names = [*owner, *client]
     if len(set(names)) != len(names) or set(names) & {"mu", "su", "authority"}:
         raise typer.BadParameter("every party needs a name of its own", param_hint="--owner / --client")
@@ -99,18 +112,24 @@ def init(
     _check_tenant_name(tenant)
     # Before the parameters, which take long.
     check_new_tenant(dir, passphrase_file)
-    limits = Limits(max_chunk_records, max_records, max_query_rows, min_records, min_owners, min_new_records)
+    data_schema = read_schema(schema)
+    models = parse_models(classifier or ["nb"], data_schema.class_count)
+    chunk_records = (max_chunk_records,) if max_chunk_records else CHUNK_RECORDS
+    limits = Limits(
+        chunk_records[0], max_records, max_query_rows, min_records, min_owners, min_new_records, query_quota
+    )
     plan = TenantPlan(
         dir,
         tenant,
         transport or f"log:{dir / 'topics'}",
         profile,
         insecure,
-        read_schema(schema),
+        data_schema,
         tuple(owner),
         tuple(client),
         limits,
-        round(alpha * 256),
+        models,
+        chunk_records,
     )
     if not (dir / PARAMETERS_FILE).exists():
         _parameters(dir, tenant, profile)
@@ -120,7 +139,7 @@ def init(
     missing += [(Role.OWNER.value, name) for name in owner] + [(Role.CLIENT.value, name) for name in client]
     output.say(f"drawing keys of {len(missing)} parties, each in its own process")
     keys = [*units, *spawn_parties(plan, passphrase_file, missing)]
-    settings = make_tenant(plan, keys, passphrase_file)
+    settings, configuration = make_tenant(plan, keys, passphrase_file)
     output.say(f"tenant '{tenant}' is ready: start `privml mu` and `privml su` with --config {settings.path}")
     output.result(
         "init",
@@ -128,10 +147,41 @@ def init(
             "tenant": tenant,
             "config": str(settings.path),
             "profile": profile,
+            "models": [{"id": spec.model_id, "classifier": classifier_of(spec)} for spec in models],
+            "max_chunk_records": configuration.limits.max_chunk_records,
             "configuration_sha256": settings.configuration.hex(),
             "parties": [{"name": key.party.name, "role": key.party.role} for key in keys],
         },
     )
+
+
+@app.command()
+def classifiers(json: JsonOption = False) -> None:
+    """List the kinds of models that a tenant can keep, and what can be set of each."""
+    from pipeline.model_options import KINDS, PARAMETERS
+
+    output = Output(json)
+    known = {kind: [one for one in PARAMETERS if one.kind == kind] for kind in KINDS}
+    output.result(
+        "classifiers",
+        {
+            "classifiers": [
+                {
+                    "kind": kind,
+                    "name": name,
+                    "parameters": [
+                        {"name": one.name, "default": one.default, "meaning": one.meaning}
+                        for one in known[kind]
+                    ],
+                }
+                for kind, name in KINDS.items()
+            ]
+        },
+    )
+    for kind, name in KINDS.items():
+        output.document(f"{kind}  {name}")
+        for one in known[kind]:
+            output.document(f"    {one.name}={one.default}  {one.meaning}")
 
 
 def _check_tenant_name(tenant: str) -> None:

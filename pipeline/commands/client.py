@@ -41,7 +41,12 @@ def predict(
         int | None,
         typer.Option(min=1, help="Rows per query message. [default: the tenant's limit]", show_default=False),
     ] = None,
-    model: Annotated[str, typer.Option(help="Model to ask.")] = "nb",
+    model: Annotated[
+        str | None, typer.Option(help="Model to ask. [default: the tenant's first]", show_default=False)
+    ] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Ask for probabilities as well, where the model has them.")
+    ] = False,
     config: ConfigOption = None,
     keystore: KeystoreOption = None,
     passphrase_file: PassphraseFileOption = None,
@@ -73,6 +78,7 @@ def predict(
             (keystore, passphrase_file, passphrase_fd),
             rows_per_query=rows_per_query,
             timeout_seconds=timeout,
+            scores=scores,
             output=output,
         )
     )
@@ -92,23 +98,24 @@ def predict(
 async def _predict(
     file: Path,
     client: str,
-    model: str,
+    model_id: str | None,
     settings: "Settings",
     keys: tuple[Path | None, Path | None, int | None],
     *,
     rows_per_query: int | None,
     timeout_seconds: float,
+    scores: bool,
     output: Output,
 ) -> list[dict[str, Any]]:
-    import numpy as np
-
     from crypto.plaintext_proof import table_bits
     from pipeline.client_service import ClientService
     from pipeline.csv_input import read_query_file
     from pipeline.meter import Meter
     from pipeline.parties import fetch_tenant, open_identity
     from pipeline.topic_urls import open_transport
-    from roles.encoding import collect_records, encode_bits
+    from roles.chunk_encodings import WORDS
+    from roles.encoding import collect_records
+    from roles.learners import learner_of
 
     keystore, passphrase_file, passphrase_fd = keys
     loop = asyncio.get_running_loop()
@@ -116,7 +123,8 @@ async def _predict(
     printed: list[dict[str, Any]] = []
     async with open_transport(settings.transport) as transport:
         tenant = await fetch_tenant(settings, transport)
-        tenant.model(model)
+        model = model_id or tenant.configuration.models[0].model_id
+        learner = learner_of(tenant, tenant.model(model))
         identity = open_identity(
             settings,
             tenant,
@@ -131,27 +139,31 @@ async def _predict(
         size = min(rows_per_query or limit, limit)
         publisher = identity.publisher(tenant, transport)
         service = ClientService(transport, tenant, identity.weak_key(tenant), publisher, meter)
-        ciphertexts = tenant.query_layout(size).ciphertexts
+        ciphertexts = sum(layout.ciphertexts for layout in learner.query_layouts(size))
         await asyncio.to_thread(
             tenant.service_key.prepare, 6, table_bits(tenant.parameters.profile, ciphertexts)
         )
         await service.open(model)
-        rows = await asyncio.to_thread(lambda: list(read_query_file(file, tenant.schema)))
+        words = WORDS in learner.query_encodings
+        rows = await asyncio.to_thread(lambda: list(read_query_file(file, tenant.schema, words=words)))
         labels = (*tenant.schema.label.labels, "invalid")
         with progress() as bar:
             task = bar.add_task("asking", total=len(rows))
             for block in _blocks(rows, size):
                 lines = {row.row: _refused(row) for row in block if row.indices is None}
-                asked = [(row.row, row.indices) for row in block if row.indices is not None]
+                asked = [row for row in block if row.indices is not None]
                 if asked:
-                    records = collect_records([indices for _, indices in asked])
-                    bits = np.ascontiguousarray(encode_bits(tenant.schema, records))
-                    answer = await service.ask(model, bits, timeout_seconds)
-                    for (row, _), label in zip(asked, answer.labels, strict=True):
-                        lines[row] = {
-                            "row": row,
+                    records = collect_records(
+                        [row.indices or () for row in asked],
+                        words=[row.words or () for row in asked] if words else None,
+                    )
+                    answer = await service.ask(learner, records, timeout_seconds, scores=scores)
+                    for place, (row, label) in enumerate(zip(asked, answer.labels, strict=True)):
+                        told = None if answer.scores is None else answer.scores[place]
+                        lines[row.row] = {
+                            "row": row.row,
                             "label": labels[label],
-                            "scores": None,
+                            "scores": None if told is None else learner.readable_scores(told),
                             "query_id": answer.query_id.hex(),
                             "model_version": answer.model_version,
                             "seconds": answer.seconds,

@@ -25,9 +25,20 @@ def demo(
         str | None, typer.Option(help="Class column. [default: the last column]", show_default=False)
     ] = None,
     owners: Annotated[int, typer.Option(min=1, max=100, help="Data owners.")] = 3,
-    chunk_size: Annotated[int, typer.Option(min=1, help="Records per chunk.")] = 500,
+    chunk_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Records per chunk. [default: 500, or fewer if the model asks it]", show_default=False
+        ),
+    ] = None,
     queries: Annotated[int, typer.Option(min=1, help="Test rows to ask, at most.")] = 100,
-    classifier: Annotated[str, typer.Option(help="nb (naive Bayes).")] = "nb",
+    classifier: Annotated[
+        str,
+        typer.Option(
+            help="nb (naive Bayes), lr (logistic regression) or dt (Hoeffding tree), with parameters if "
+            "you like: lr:passes=2. `privml authority classifiers` lists them."
+        ),
+    ] = "nb",
     profile: Annotated[
         str, typer.Option(help="standard (3072 bits), legacy (2048); toy (512) only with --insecure.")
     ] = "standard",
@@ -45,8 +56,6 @@ def demo(
     embedded log. Every answer is compared with the same arithmetic in the clear.
     """
     output = Output(json)
-    if classifier != "nb":
-        raise typer.BadParameter("this version knows one classifier: nb", param_hint="--classifier")
     if keep is not None and keep.exists():
         raise typer.BadParameter("the folder exists already", param_hint="--keep")
     from pipeline.set_up import known_profile
@@ -60,7 +69,7 @@ def demo(
 
     from pipeline.demo import DemoOptions
 
-    options = DemoOptions(label, owners, chunk_size, profile, insecure, seed, queries, bins)
+    options = DemoOptions(label, owners, chunk_size, classifier, profile, insecure, seed, queries, bins)
     if keep is not None:
         report = _run(table, options, keep, keep, output)
     else:
@@ -142,7 +151,9 @@ def _number(value: float | None) -> str:
     return "not installed" if value is None else f"{value:.4f}"
 
 
-def _seconds(value: float, power: float) -> str:
+def _seconds(value: float | None, power: float) -> str:
+    if value is None:
+        return "none"
     return f"{value:.3f} s  ({value / power:.3g} PM)"
 
 

@@ -46,11 +46,20 @@ def chunk(
 
 
 @app.command()
-def model(config: ConfigOption = None, transport: TransportOption = None, json: JsonOption = False) -> None:
-    """Recompute the encrypted model from the log and show its hash."""
+def model(
+    model_id: Annotated[
+        str | None,
+        typer.Option("--model", help="Model id. [default: the tenant's first model]", show_default=False),
+    ] = None,
+    config: ConfigOption = None,
+    transport: TransportOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Recompute an encrypted model from the log, or find it as it was sealed, and show its hash."""
     from pipeline.inspection import inspect_model
 
-    _show("inspect model", _with_tenant(config, transport, inspect_model), Output(json))
+    found = _with_tenant(config, transport, lambda opened, tenant: inspect_model(opened, tenant, model_id))
+    _show("inspect model", found, Output(json))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """`privml owner`: publish encrypted chunks, take one out again, make keys."""
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from roles.tenant import Tenant
     from schemas.journal import Receipt
 
+DEFAULT_CHUNK_RECORDS = 500
+
 app = typer.Typer(no_args_is_help=True, help="A data owner: publish encrypted chunks.")
 add_keygen(app, Role.OWNER)
 
@@ -34,8 +37,19 @@ TimeoutOption = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for
 def publish(
     file: Annotated[Path, typer.Argument(help="CSV file with the schema's columns and the label.")],
     owner: OwnerOption,
-    chunk_size: Annotated[int, typer.Option(min=1, help="Records per chunk.")] = 500,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for MU's receipt of every chunk.")] = False,
+    chunk_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Records per chunk. [default: 500, or what the tenant takes]", show_default=False
+        ),
+    ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait",
+            help="Wait for the receipt of every chunk, and until logistic regression has learnt it.",
+        ),
+    ] = False,
     timeout: TimeoutOption = 60.0,
     config: ConfigOption = None,
     keystore: KeystoreOption = None,
@@ -52,28 +66,35 @@ def publish(
     """
     from pipeline.csv_input import check_training_file, read_training_file
     from pipeline.outbox import file_digest
+    from roles.chunk_encodings import ChunkEncodings
+    from schemas.models import LogisticSpec
 
     async def work(service: "OwnerService", tenant: "Tenant") -> dict[str, Any]:
         most = tenant.configuration.limits.max_chunk_records
-        if chunk_size > most:
+        if chunk_size is not None and chunk_size > most:
             raise typer.BadParameter(f"this tenant takes at most {most}", param_hint="--chunk-size")
+        size = chunk_size or min(DEFAULT_CHUNK_RECORDS, most)
         records = await asyncio.to_thread(check_training_file, file, tenant.schema)
-        source = await asyncio.to_thread(file_digest, file, chunk_size)
+        source = await asyncio.to_thread(file_digest, file, size)
         resent = await service.resend()
         run = await service.begin(source)
         sent = []
         with progress() as bar:
             task = bar.add_task("encrypting and publishing", total=records)
-            batches = await asyncio.to_thread(read_training_file, file, tenant.schema, chunk_size)
+            words = ChunkEncodings(tenant).word_columns > 0
+            batches = await asyncio.to_thread(
+                lambda: read_training_file(file, tenant.schema, size, words=words)
+            )
             async for chunk in service.publish(batches, run):
                 sent.append(chunk)
                 bar.advance(task, chunk.records)
-            receipts: dict[bytes, Receipt] = {}
+            receipts: dict[bytes, dict[str, Receipt]] = {chunk.chunk_id: {} for chunk in sent}
             if wait:
-                task = bar.add_task("waiting for receipts", total=len(sent))
-                wanted = {chunk.chunk_id for chunk in sent}
-                async for chunk_id, receipt in service.receipts(wanted, run.receipts_from, timeout):
-                    receipts[chunk_id] = receipt
+                # A tree learns several chunks together; the last ones may have to wait for more.
+                models = [s.model_id for s in tenant.configuration.models if isinstance(s, LogisticSpec)]
+                task = bar.add_task("waiting for receipts", total=len(sent) * (1 + len(models)))
+                async for receipt in service.receipts(set(receipts), run.receipts_from, timeout, models):
+                    receipts[receipt.message_hash][receipt.model_id] = receipt
                     bar.advance(task)
         await service.finish(source)
         return {
@@ -81,13 +102,19 @@ def publish(
             "resumed": len(run.stored),
             "resent": resent,
             "bytes": sum(chunk.bytes for chunk in sent),
-            "rejected": sum(bool(receipt.reason) for receipt in receipts.values()) if wait else None,
+            "rejected": _refused(receipts.values(), "") if wait else None,
+            "not_learnt": _refused(receipts.values()) - _refused(receipts.values(), "") if wait else None,
             "chunks": [
                 {
                     "chunk_id": chunk.chunk_id.hex(),
                     "owner_sequence": chunk.sequence,
                     "records": chunk.records,
-                    "receipt": _receipt(receipts.get(chunk.chunk_id)),
+                    "receipt": _receipt(receipts[chunk.chunk_id].get("")),
+                    "learnt": [
+                        {"model": name, "invalid": receipt.invalid, **(_receipt(receipt) or {})}
+                        for name, receipt in receipts[chunk.chunk_id].items()
+                        if name
+                    ],
                 }
                 for chunk in sent
             ],
@@ -102,8 +129,11 @@ def publish(
         state = (
             "" if receipt is None else f"  {receipt['reason'] or 'accepted'} at {receipt['journal_sequence']}"
         )
+        for learnt in chunk["learnt"]:
+            invalid = f", {learnt['invalid']} records invalid" if learnt["invalid"] else ""
+            state += f"; {learnt['model']}: {learnt['reason'] or 'learnt'}{invalid}"
         output.document(f"{chunk['chunk_id']}  {chunk['records']} records{state}")
-    if result["rejected"]:
+    if result["rejected"] or result["not_learnt"]:
         raise typer.Exit(_refused_exit())
 
 
@@ -119,13 +149,17 @@ def withdraw(
     transport: TransportOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Take one of this owner's accepted chunks out of the model, exactly."""
+    """Take one of this owner's accepted chunks out of the model, exactly.
+
+    Naive Bayes can forget a chunk. Logistic regression and trees cannot: a tenant that keeps one of
+    them refuses withdrawals.
+    """
 
     async def work(service: "OwnerService", _: "Tenant") -> dict[str, Any]:
         start = await service.receipts_end()
         await service.resend()
         sent = await service.withdraw(await asyncio.to_thread(service.sequence_of_chunk, chunk_id))
-        async for _chunk, receipt in service.receipts({sent.chunk_id}, start, timeout):
+        async for receipt in service.receipts({sent.chunk_id}, start, timeout):
             return {"chunk_id": chunk_id, "withdrawal_id": sent.chunk_id.hex(), "receipt": _receipt(receipt)}
         raise AssertionError("receipts() yields or raises")
 
@@ -136,6 +170,16 @@ def withdraw(
     Output(json).document(f"{chunk_id}  {reason or 'withdrawn'}")
     if reason:
         raise typer.Exit(_refused_exit())
+
+
+def _refused(receipts: Iterable["dict[str, Receipt]"], model: str | None = None) -> int:
+    """Count the receipts that name a reason: those of one model, or all."""
+    return sum(
+        bool(receipt.reason)
+        for of_chunk in receipts
+        for name, receipt in of_chunk.items()
+        if model is None or name == model
+    )
 
 
 def _receipt(receipt: "Receipt | None") -> dict[str, Any] | None:
@@ -176,6 +220,7 @@ def _as_owner(
     from pipeline.process_lock import sole_process
     from pipeline.settings import load_settings, settings_path
     from pipeline.topic_urls import open_transport
+    from roles.chunk_encodings import ChunkEncodings
 
     settings: Settings = load_settings(settings_path(config))
     if transport_url is not None:
@@ -193,7 +238,8 @@ def _as_owner(
                 passphrase_file=passphrase_file,
                 passphrase_fd=passphrase_fd,
             )
-            ciphertexts = tenant.counts_layout(1).ciphertexts
+            layouts = ChunkEncodings(tenant).layouts(tenant.configuration.limits.max_chunk_records)
+            ciphertexts = sum(layout.ciphertexts for layout in layouts)
             tenant.service_key.prepare(6, table_bits(tenant.parameters.profile, ciphertexts))
             meter = Meter()
             publisher = identity.publisher(tenant, transport)

@@ -37,9 +37,13 @@ class TransferBases:
     receiver: ReceiverBase = field(repr=False)
 
 
+BASE = "base_ot"
+"""Purpose of the base session."""
+
+
 def base_subject() -> Subject:
     """Return the subject of the one base session of a key epoch."""
-    return Subject("base_ot", "", 0, b"", 0, 0, "", b"", 0, 0, 0)
+    return Subject(BASE)
 
 
 def base_plan(tenant: Tenant) -> Plan:

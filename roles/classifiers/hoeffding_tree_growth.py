@@ -17,6 +17,9 @@ COUNT_BITS = 16
 """Counts of a leaf's statistics have so many bits; older statistics start again."""
 MAX_STATISTICS = (1 << COUNT_BITS) - 1
 MAX_RECORDS = (1 << 29) - 1
+MAX_LEAVES = 1 << 10
+MAX_LEAVES_PER_ATTEMPT = 64
+MAX_CHUNKS_PER_SEAL = 64
 CRITERIA = ("gini", "entropy")
 _MAX_CONFIDENCE = 1 << 12
 
@@ -29,7 +32,7 @@ class TreeSettings:
     """The public parameters of a tree.
 
     Attributes:
-        max_leaves: The tree stops growing there; at least 1.
+        max_leaves: The tree stops growing there.
         max_depth: Leaves at that depth are not tried; the root has depth 0.
         attempt_records: An attempt on k leaves falls due after so many records times k.
         confidence_16: ln(1/δ) in units of 1/16.
@@ -49,10 +52,16 @@ class TreeSettings:
     leaves_per_attempt: int = 8
 
     def __post_init__(self) -> None:
-        if self.max_leaves < 1 or self.max_depth < 0 or self.leaves_per_attempt < 1:
-            raise ValueError("a tree has at least one leaf, and attempts try at least one")
-        if self.attempt_records < 1 or self.chunks_per_seal < 1:
-            raise ValueError("attempts and seals come after at least one record")
+        limits = {
+            "max_leaves": (self.max_leaves, 1, MAX_LEAVES),
+            "max_depth": (self.max_depth, 0, MAX_LEAVES),
+            "attempt_records": (self.attempt_records, 1, MAX_STATISTICS),
+            "chunks_per_seal": (self.chunks_per_seal, 1, MAX_CHUNKS_PER_SEAL),
+            "leaves_per_attempt": (self.leaves_per_attempt, 1, MAX_LEAVES_PER_ATTEMPT),
+        }
+        for name, (value, least, most) in limits.items():
+            if not least <= value <= most:
+                raise ValueError(f"{name} must lie between {least} and {most}")
         if not 1 <= self.confidence_16 < _MAX_CONFIDENCE or not 0 <= self.tie_records <= MAX_RECORDS:
             raise ValueError("the Hoeffding bound's numbers are out of range")
         if self.criterion not in CRITERIA:
@@ -176,6 +185,10 @@ class Growth:
         """Whether the leaves `due` are to be tried before any more records."""
         due = len(self.due)
         return due > 0 and self.records - self.tried_at >= due * self.settings.attempt_records
+
+    def has_counted(self, leaves: Sequence[int]) -> bool:
+        """Return whether there were records since the statistics of all these leaves started."""
+        return all(self.nodes[leaf].since < self.records for leaf in leaves)
 
     def window(self, chunk_records: Sequence[int]) -> int:
         """Return how many of the waiting chunks the next window takes; 0 if it must wait for more.

@@ -26,7 +26,7 @@ from roles.classifiers.hoeffding_tree_growth import (
     TreeSettings,
     count_tests,
 )
-from roles.tenant import BIT_STRIDE_BITS, Tenant
+from roles.tenant import Tenant
 from schemas.data_schema import NumericAttribute
 
 SEALED_BIT_STRIDE = 3
@@ -92,14 +92,7 @@ class TreeModel:
 
     def records_layout(self, records: int) -> SlotLayout:
         """Return the layout of a chunk: record after record, one-hot attributes, then the class."""
-        return SlotLayout.fitting(
-            self.tenant.modulus_bits,
-            "records",
-            records * self.record_bits,
-            BIT_STRIDE_BITS,
-            BIT_STRIDE_BITS,
-            2,
-        )
+        return self.tenant.bits_layout(records * self.record_bits)
 
     def tests_layout(self, inner: int) -> SlotLayout:
         """Return the layout of inner nodes' tests: node after node, F bits each."""

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crypto.dtpkc import Ciphertext, decode_ciphertexts, encode_ciphertexts
+from crypto.errors import RemoteProtocolError
 from crypto.ot_extension import ReceivedRows, ReceiverRows, SenderRows, SentRows
 from roles.building_blocks.bit_matrices import own_product, receive_columns, send_columns
 from roles.building_blocks.counting_products import (
@@ -225,7 +226,10 @@ def _count_master(
         received = chosen.rows.take(size)
         half.counts += receive_counts(received, corrections, block.records, shape.columns, peer_hash)
     peer_valid = np.frombuffer(rest[0], dtype="<u4")
-    half.valid.append(int((peer_valid + half.seen - before)[0]))
+    valid = int((peer_valid + half.seen - before)[0])
+    if valid > shape.sizes[chunk]:
+        raise RemoteProtocolError("more valid records than the chunk has")
+    half.valid.append(valid)
     return rest[-1]
 
 

@@ -9,7 +9,7 @@ Three round trips, shared by all rows of a query (docs/protocols.md §6):
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -79,16 +79,7 @@ class QueryShape:
     @cached_property
     def answers(self) -> SlotLayout:
         """Of the sealed values: all labels, then all first probabilities, and so on."""
-        bound = (1 << LABEL_BITS + 1) - 2
-        layout = SlotLayout.fitting(
-            self.model.tenant.modulus_bits,
-            "answers" if self.probabilities else "labels",
-            self.rows * self.circuit.values,
-            LABEL_BITS,
-            LABEL_BITS + 1,
-            bound,
-        )
-        return replace(layout, doubled=False)
+        return self.model.tenant.label_layout(self.rows * self.circuit.values)
 
     @cached_property
     def plan(self) -> Plan:

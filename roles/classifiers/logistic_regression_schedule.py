@@ -97,7 +97,11 @@ class LogisticSchedule:
         )
 
     def batches(self, records: int) -> tuple[tuple[int, int], ...]:
-        """Return (start, stop) of every step over a chunk, all passes in order."""
+        """Return (start, stop) of every step over a chunk, all passes in order.
+
+        Raises:
+            ValueError: The chunk is empty, or a step would have more records than a gradient can hold.
+        """
         size = self.batch_records or records
         if not 1 <= size <= MAX_BATCH_RECORDS:
             raise ValueError(f"a step takes 1 to {MAX_BATCH_RECORDS} records")

@@ -13,7 +13,7 @@ from crypto.block_hash import SALT_BYTES
 from crypto.circuits.logistic import FORWARD_WORD_BITS
 from crypto.circuits.opened import OpenedState
 from crypto.coins import Coins, digest
-from crypto.dtpkc import Ciphertext, encode_ciphertexts
+from crypto.dtpkc import Ciphertext
 from crypto.errors import LayoutError, LocalProtocolError
 from crypto.packing import SlotLayout
 from roles.building_blocks.garble import shared_sections
@@ -22,7 +22,7 @@ from roles.building_blocks.state_words import public_state, state_layout
 from roles.building_blocks.transfers import transfer_sections
 from roles.classifiers.logistic_regression_schedule import FORWARD_SHIFT, WEIGHT_BITS, LogisticSchedule
 from roles.plan import Section, Sections, Step
-from roles.tenant import BIT_STRIDE_BITS, Tenant
+from roles.tenant import Tenant
 from roles.word_encoding import numeric_columns
 from schemas.data_schema import DataSchema
 
@@ -59,17 +59,22 @@ class LogisticRecords:
             raise LocalProtocolError(f"a record has 1 to {MAX_WEIGHTS - 1} features")
 
     @classmethod
-    def of_schema(cls, schema: DataSchema, *, scaled: bool) -> "LogisticRecords":
+    def of_schema(
+        cls, schema: DataSchema, *, scaled: bool, bit_attributes: tuple[int, ...] | None = None
+    ) -> "LogisticRecords":
         """Return the columns of a schema's records.
 
         Args:
             schema: The tenant's.
-            scaled: Numeric attributes are features as words, and their bins are left alone;
-                else everything is a feature as bits.
+            scaled: Numeric attributes are features as words; else everything is a feature as bits.
+            bit_attributes: Attributes published as `bits`; None for just those that are features.
         """
         numeric = numeric_columns(schema) if scaled else ()
-        used = tuple(index for index in range(len(schema.attributes)) if index not in numeric)
-        return cls(len(numeric), schema.attribute_sizes, used, schema.class_count)
+        features = tuple(index for index in range(len(schema.attributes)) if index not in numeric)
+        published = features if bit_attributes is None else bit_attributes
+        sizes = tuple(schema.attribute_sizes[index] for index in published)
+        used = tuple(place for place, index in enumerate(published) if index in features)
+        return cls(len(numeric), sizes, used, schema.class_count)
 
     @property
     def _attributes(self) -> range:
@@ -174,8 +179,7 @@ class LogisticShape:
         values = rows * (self.records.query_bits + self.records.classes * labelled)
         if not values:
             return None
-        stride = BIT_STRIDE_BITS
-        return SlotLayout.fitting(self.tenant.modulus_bits, "bits", values, stride, stride, 2)
+        return self.tenant.bits_layout(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +188,10 @@ class LogisticState:
 
     Attributes:
         steps: Steps made; public.
-        records: Records learnt; public.
         ciphertexts: The sealed state.
     """
 
     steps: int
-    records: int
     ciphertexts: tuple[Ciphertext, ...] = field(repr=False)
 
     @classmethod
@@ -197,12 +199,12 @@ class LogisticState:
         """Return a model with all weights 0, encrypted under public coins."""
         tenant = shape.tenant
         key = digest("privml/lr-empty/1", tenant.name, tenant.digest, tenant.key_epoch, model_id)
-        return cls(0, 0, public_state(tenant.service_key, shape.state, Coins(key)))
+        return cls(0, public_state(tenant.service_key, shape.state, Coins(key)))
 
-    def hash(self, tenant: Tenant) -> bytes:
-        """Return the name of this state in subjects and coins, 32 bytes."""
-        public = encode_ciphertexts(tenant.parameters, self.ciphertexts)
-        return digest("privml/lr-state/1", self.steps, self.records, public)
+    @property
+    def public_ciphertexts(self) -> tuple[Ciphertext, ...]:
+        """The sealed state: what a version's hash is over."""
+        return self.ciphertexts
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from crypto.dtpkc import decode_ciphertexts, encode_ciphertexts
-from crypto.errors import PrivMLError
+from crypto.errors import LayoutError
 from roles.building_blocks.seal import seal_master, seal_secondary
+from roles.classifiers.learner import UnlearnableError
 from roles.classifiers.logistic_regression_forward import ForwardShape
 from roles.classifiers.logistic_regression_opening import EncryptedRecords, open_master, open_secondary
 from roles.classifiers.logistic_regression_shape import (
@@ -21,14 +22,14 @@ from roles.classifiers.logistic_regression_shape import (
     check_step_sizes,
 )
 from roles.classifiers.logistic_regression_step import Descent, StepShape, descend_master, descend_secondary
-from roles.plan import Plan, Sections
+from roles.plan import MAX_STEPS, Plan, Sections
 from roles.session import MasterProgram, SecondaryProgram, Session, array_bytes
 from roles.unit_secrets import UnitSecrets
 
 VERSION = 1
 
 
-class WeightOverflowError(PrivMLError):
+class WeightOverflowError(UnlearnableError):
     """A weight would have left its range. Nothing of the chunk is sealed; the state is as it was."""
 
     code = "overflow"
@@ -55,8 +56,17 @@ class TrainingShape:
 
     @cached_property
     def steps(self) -> tuple[StepShape, ...]:
-        """All steps of gradient descent, in order."""
-        batches = self.model.schedule.batches(self.rows)
+        """All steps of gradient descent, in order.
+
+        Raises:
+            LayoutError: A step would have too many records, or the session too many round trips.
+        """
+        try:
+            batches = self.model.schedule.batches(self.rows)
+        except ValueError as error:
+            raise LayoutError(str(error)) from error
+        if 4 * len(batches) >= MAX_STEPS:
+            raise LayoutError("a chunk takes too many steps: take larger batches, or fewer passes")
         last = len(batches) - 1
         return tuple(
             StepShape(
@@ -127,7 +137,7 @@ def learn_master(
     coins = session.coins("seal", reply["sealed"], array_bytes(descent.masked))
     shares = descent.masked.tolist()
     fresh = seal_master(tenant.service_key, shape.model.state, from_peer, shares, coins, pool)
-    return LogisticState(state.steps + len(shape.steps), state.records + shape.rows, tuple(fresh))
+    return LogisticState(state.steps + len(shape.steps), tuple(fresh))
 
 
 def learn_secondary(

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from crypto.circuits.logarithm import NaiveBayesTable
-from crypto.dtpkc import encode_ciphertexts
+from crypto.dtpkc import Ciphertext, encode_ciphertexts
 from crypto.errors import RemoteProtocolError
 from crypto.packing import SlotLayout, bits_of_words, words_of_bits
 from roles.building_blocks.garble import evaluate_garbled, garble_reply, garbled_sections
 from roles.building_blocks.multiply import Words
 from roles.building_blocks.opening import mask_vector, open_masked
 from roles.building_blocks.transfers import choose, chosen_rows, transfer_sections
+from roles.classifiers.learner import refresh_subject_of
 from roles.classifiers.naive_bayes_twin import score_bits
-from roles.model_state import ModelState
-from roles.plan import Plan, PlanViolationError, Section, Sections, Step
+from roles.plan import Plan, Section, Sections, Step
 from roles.session import MasterProgram, SecondaryProgram, Session, model_coins
 from roles.tenant import Tenant
 from roles.unit_secrets import UnitSecrets
@@ -37,13 +37,13 @@ class TableShape:
     """The public shape of a model's table of logarithms.
 
     Attributes:
-        tenant: Public facts: schema, limits, α.
-        model_id: Which model.
-        records: Records in it; fixes the width of its counts.
+        tenant: Public facts: schema, limits.
+        alpha_256: α times 256.
+        records: Records in the model; fixes the width of its counts.
     """
 
     tenant: Tenant
-    model_id: str
+    alpha_256: int
     records: int
 
     @cached_property
@@ -65,7 +65,7 @@ class TableShape:
         ascending; then n_c with c = 0, the priors.
         """
         features, classes = self.tenant.schema.onehot_columns, self.tenant.schema.class_count
-        alpha = self.tenant.model(self.model_id).alpha_256
+        alpha = self.alpha_256
         totals = range(features * classes, (features + 1) * classes)
         return (
             *((index, alpha) for index in range(features * classes)),
@@ -145,32 +145,34 @@ class TableShare:
     priors: Words = field(repr=False)
 
 
-def table_shape(tenant: Tenant, subject: Subject) -> TableShape:
-    """Return the shape of the table that a session is about."""
-    return TableShape(tenant, subject.model_id, subject.records)
-
-
 def refresh_master(
     session: Session,
     secrets: UnitSecrets,
     shape: TableShape,
-    model: ModelState,
+    model: Sequence[Ciphertext],
     pool: ThreadPoolExecutor | None = None,
 ) -> MasterProgram[TableShare]:
     """Run MU's half of a refresh and return its share of the table.
+
+    Args:
+        session: This model's.
+        secrets: MU's.
+        shape: Of the table.
+        model: [2·counts], in layout order.
+        pool: Threads for the powers.
 
     Cost:
         One short power per ciphertext at each unit; entries·(b + 1) transfers; about 500 gates
         per entry; one round trip.
     """
     parameters, count = session.tenant.parameters, len(shape.entries)
-    public = encode_ciphertexts(parameters, model.ciphertexts)
+    public = encode_ciphertexts(parameters, model)
     coins = session.coins("mask", public)
-    masked = mask_vector(parameters, shape.layout, model.ciphertexts, secrets.theta, coins, pool)
+    masked = mask_vector(parameters, shape.layout, model, secrets.theta, coins, pool)
     choices = shape.circuit.choices(count, {"digits_mu": shape.digits(masked.digits)})
     chosen = choose(session, secrets, "digits", choices, masked.masked)
     width = parameters.component_bytes
-    t2s = b"".join(ciphertext.t2.to_bytes(width, "big") for ciphertext in model.ciphertexts)
+    t2s = b"".join(ciphertext.t2.to_bytes(width, "big") for ciphertext in model)
     reply = yield (masked.masked, t2s, *chosen.sections)
     (revealed,) = evaluate_garbled(session, shape.circuit, count, chosen.rows, reply)
     return shape.table(words_of_bits(np.ascontiguousarray(revealed.T)))
@@ -205,40 +207,6 @@ def table_share_secondary(secrets: UnitSecrets, shape: TableShape, subject: Subj
         subject: Of the refresh, or of a query that the refreshed model answers.
     """
     return shape.table(_mask_words(secrets, shape, refresh_subject_of(subject)))
-
-
-def refresh_subject_of(subject: Subject) -> Subject:
-    """Return the subject of the refresh of the model that a session is about.
-
-    It names the counts (hash, records, owners) and not the version: the same counts again, after
-    a chunk came and went, have the same session, masks, shares and table.
-    """
-    return Subject(
-        "refresh",
-        subject.model_id,
-        0,
-        subject.model_hash,
-        subject.records,
-        subject.owners,
-        "",
-        b"",
-        0,
-        0,
-        0,
-    )
-
-
-def check_refresh_subject(tenant: Tenant, subject: Subject) -> None:
-    """Refuse a model that may not answer yet (SU; docs/security.md, rule 9).
-
-    Raises:
-        PlanViolationError: Too few records or owners, or more records than the limit.
-    """
-    limits = tenant.configuration.limits
-    if not limits.min_records <= subject.records <= limits.max_total_records:
-        raise PlanViolationError("the model holds too few or too many records to answer")
-    if subject.owners < limits.min_owners:
-        raise PlanViolationError("the model holds records of too few owners to answer")
 
 
 def _mask_words(secrets: UnitSecrets, shape: TableShape, refresh: Subject) -> npt.NDArray[np.uint64]:

@@ -16,32 +16,50 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from fuzz.drawing import Draws
+from fuzz.every_learner import (
+    LOGISTIC,
+    bayes_tenant,
+    every_learner_tenant,
+    head_about,
+    logistic,
+    query_hash,
+    query_with_words,
+    taught,
+    taught_chunk,
+    tree,
+)
 from fuzz.mutants import WIRE_INTEGERS, Corpus, mutate_bytes
+from fuzz.test_roles import other_vectors
 from fuzz.verdicts import INPUTS, Tally
 from round_trips import (
     Rounds,
+    naive_bayes,
     query_for,
     query_session,
     refresh_session,
     replace_subject,
     secondary_unit,
+    started,
     trained,
 )
-from tenants import SmallTenant, small_tenant
+from tenants import SmallTenant
 
 from crypto import ot_extension
-from crypto.errors import SchemaError
+from crypto.errors import PrivMLError, SchemaError
 from crypto.parameters import Ciphertext, encode_ciphertexts
 from roles.building_blocks.base_transfers import base_master, base_plan, base_subject
-from roles.classifiers.naive_bayes_query import QueryShape
-from roles.classifiers.naive_bayes_table import TableShape
+from roles.classifiers.hoeffding_tree_training import WindowResult
+from roles.classifiers.learner import QUERY, AskedQuery, MasterCall
+from roles.encoding import collect_records
+from roles.learners import AnyLearner
 from roles.model_state import ModelState
 from roles.plan import Plan
 from roles.secondary_unit import SecondaryUnit
 from roles.session import MasterProgram, Session, session_name
+from roles.vectors import decode_vectors
 from schemas.codec import decode, encode
 from schemas.configuration import Limits
-from schemas.data_schema import SCHEMA_VERSION, CategoricalAttribute, ClassLabel, DataSchema
+from schemas.heads import Head
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
 from schemas.rounds import Reply, Request, Subject
@@ -49,8 +67,9 @@ from schemas.rounds import Reply, Request, Subject
 REQUESTS = 2_400
 REPLIES = 2_000
 LARGEST = 1 << 10
+LIMITS = Limits(1000, LARGEST, 8, 1, 1, 0)
 Columns = npt.NDArray[np.uint8]
-ROWS = np.array([[1, 0], [0, 1]], dtype=np.uint8)
+Begin = Callable[[], tuple[Session, MasterProgram[Any]]]
 
 
 @dataclass
@@ -59,66 +78,126 @@ class Recorded:
 
     Attributes:
         begin: Makes MU's half anew.
-        requests: What MU sent.
-        replies: What SU answered.
         query: SU's copy of the query, if it is about one.
         with_bases: SU has the base transfers behind it.
+        weight: How often it is chosen, beside the others.
+        requests: What MU sent.
+        replies: What SU answered.
     """
 
-    begin: Callable[[], tuple[Session, MasterProgram[Any]]]
-    query: Query | None
-    with_bases: bool
+    begin: Begin
+    query: Query | None = None
+    with_bases: bool = True
+    weight: int = 1
     requests: list[Request] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
 
 
 @dataclass
 class World:
-    """A small tenant, its model, and one good session of every kind."""
+    """A small tenant, its models, and one good session of every kind.
+
+    Attributes:
+        small: The tenant.
+        heads: What MU signed about the models that answer.
+        sessions: The sessions.
+    """
 
     small: SmallTenant
-    model: ModelState
-    sessions: list[Recorded]
+    heads: list[Head]
+    sessions: list[Recorded] = field(default_factory=list)
+
+    def unit(self, *, with_bases: bool = True) -> SecondaryUnit:
+        """Return an SU as after a start, with the heads that are on their topic."""
+        unit = secondary_unit(self.small, with_bases=with_bases)
+        for head in self.heads:
+            assert unit.heads.offer(head)
+        return unit
 
     def secondary(self, session: Recorded, steps: int) -> SecondaryUnit:
         """Return an SU that has answered so many good steps of a session."""
-        unit = secondary_unit(self.small, with_bases=session.with_bases)
+        unit = self.unit(with_bases=session.with_bases)
         for request, reply in zip(session.requests[:steps], session.replies, strict=False):
             assert unit.answer(request, encode(request), session.query) == reply
         return unit
 
+    def record(self, recorded: Recorded) -> Any:
+        """Run a session to its end, keep what travelled, and return MU's result."""
+        rounds = Rounds(self.unit(with_bases=recorded.with_bases), recorded.query)
+        result = rounds.run(*recorded.begin())
+        recorded.requests, recorded.replies = rounds.requests, rounds.replies
+        self.sessions.append(recorded)
+        return result
 
-@pytest.fixture(scope="module")
-def world() -> World:
-    schema = DataSchema(
-        SCHEMA_VERSION, (CategoricalAttribute("colour", ("red", "green")),), ClassLabel("kind", ("x", "y"))
-    )
-    small = small_tenant(schema, limits=Limits(1000, LARGEST, 8, 1, 1, 0))
+    def pick(self, draws: Draws) -> int:
+        """Return the place of a session, heavy ones more often."""
+        return draws.pick([i for i, session in enumerate(self.sessions) for _ in range(session.weight)])
+
+
+def bayes_world() -> World:
+    """Return base transfers, and a refresh and a query of naive Bayes."""
+    small = bayes_tenant(LIMITS)
     model = trained(small)
-    query = query_for(small, ROWS)
+    query = query_for(small, collect_records([[0], [1]]))
     delta = small.master.sender.delta
 
     def base() -> tuple[Session, MasterProgram[Any]]:
         session = Session(small.tenant, "mu", small.master.seed, base_subject(), base_plan(small.tenant))
         return session, base_master(session, delta)
 
-    refresh = Recorded(lambda: refresh_session(small, model), None, True)
-    table = run(small, refresh)
-    made = [
-        Recorded(base, None, False),
-        refresh,
-        Recorded(lambda: query_session(small, model, query, table), query, True),
-    ]
-    for session in (made[0], made[2]):
-        run(small, session)
-    return World(small, model, made)
+    world = World(small, [head_about(small, naive_bayes(small), model)])
+    world.record(Recorded(base, with_bases=False))
+    table = world.record(Recorded(lambda: refresh_session(small, model), weight=3))
+    world.record(Recorded(lambda: query_session(small, model, query, table), query, weight=5))
+    return world
 
 
-def run(small: SmallTenant, recorded: Recorded) -> Any:
-    rounds = Rounds(secondary_unit(small, with_bases=recorded.with_bases), recorded.query)
-    result = rounds.run(*recorded.begin())
-    recorded.requests, recorded.replies = rounds.requests, rounds.replies
-    return result
+def taught_world() -> World:
+    """Return lessons and queries of logistic regression and of a tree that has split."""
+    small = every_learner_tenant(LIMITS)
+    learners: list[AnyLearner] = [logistic(small), tree(small)]
+    weights, grown = logistic(small).starting(), tree(small).starting()
+    chunks = [taught_chunk(small, sequence, 6) for sequence in range(5)]
+    lessons, weights = taught(small, logistic(small), weights, chunks[:1])
+    for two in (chunks[1:3], chunks[3:5]):
+        calls, grown = taught(small, tree(small), grown, two)
+        lessons += calls
+    world = World(small, [head_about(small, learners[0], weights), head_about(small, learners[1], grown)])
+    assert [lesson().subject.purpose for lesson in lessons] == ["learn", "learn", "grow", "learn"]
+    for lesson in lessons:
+        world.record(Recorded(partial(begun, small, lesson)))
+    for learner, model, weight in ((learners[0], weights, 2), (learners[1], grown, 2)):
+        prepared, preparation = None, learner.preparation(model)
+        if preparation is not None:
+            prepared = world.record(Recorded(partial(started, small, preparation)))
+        query = query_with_words(small, learner, 2, "rounds", scores=learner.model_id == LOGISTIC)
+        call = asking(small, learner, model, prepared, query)
+        world.record(Recorded(partial(started, small, call), query, weight=weight))
+    return world
+
+
+def begun(small: SmallTenant, lesson: Callable[[], MasterCall[Any]]) -> tuple[Session, MasterProgram[Any]]:
+    """Return MU's half of a session of a lesson, ready to run."""
+    return started(small, lesson())
+
+
+def asking(
+    small: SmallTenant, learner: AnyLearner, model: ModelState, prepared: Any, query: Query
+) -> MasterCall[list[Ciphertext]]:
+    """Return the session that answers a query."""
+    layouts = learner.query_layouts(query.rows)
+    vectors = decode_vectors(small.tenant, query.vectors, learner.query_encodings, layouts)
+    about = {"client": "c", "message_hash": query_hash(query), "rows": query.rows}
+    asked = AskedQuery(learner.subject(QUERY, model, **about), query, vectors)
+    return learner.answering(model, prepared, asked, small.client_key.public)
+
+
+WORLDS = {"naive Bayes": bayes_world, "taught models": taught_world}
+
+
+@pytest.fixture(scope="module", params=list(WORLDS))
+def world(request: pytest.FixtureRequest) -> World:
+    return WORLDS[request.param]()
 
 
 @pytest.fixture
@@ -188,45 +267,65 @@ def resized(draws: Draws, sections: tuple[bytes, ...]) -> tuple[bytes, ...]:
 # --- SU
 
 
-def hostile_subject(draws: Draws, subject: Subject, client_names: Sequence[str]) -> Subject:
+NAMES = (
+    *("", "m", "l", "t", "n", "query", "refresh", "learn", "grow", "base_ot"),
+    *("c", "d", "a", "mu", "x" * 300),
+)
+
+
+def hostile_subject(draws: Draws, subject: Subject, others: Sequence[Subject]) -> Subject:
     """Return a subject with other fields."""
     changes: dict[str, object] = {}
     for _ in range(draws.pick((1, 1, 2, 3))):
         name = draws.pick(Subject.__struct_fields__)
         value = getattr(subject, name)
-        if isinstance(value, int):
+        if draws.chance(4):
+            changes[name] = getattr(draws.pick(others), name)
+        elif isinstance(value, int):
             changes[name] = draws.pick((*WIRE_INTEGERS, value + 1, value - 1, LARGEST, LARGEST + 1, 8, 9))
         elif isinstance(value, bytes):
-            changes[name] = draws.pick((b"", bytes(32), draws.up_to(40), value + b"\0", value[:-1]))
-        else:
             changes[name] = draws.pick(
-                ("", "m", "n", "query", "refresh", "base_ot", *client_names, "x" * 300)
+                (b"", bytes(32), draws.up_to(40), value + b"\0", value[:-1], mutate_bytes(draws, value, b"?"))
             )
+        else:
+            changes[name] = draws.pick(NAMES)
     return replace_subject(subject, **changes)
 
 
-def plan_digest(world: World, subject: Subject, default: bytes) -> bytes:
+def plan_digest(world: World, subject: Subject, query: Query | None, default: bytes) -> bytes:
     """Return the digest of the plan that a subject asks for, if there is one."""
-    tenant = world.small.tenant
-    if not 1 <= subject.records <= LARGEST or not 1 <= subject.rows <= 8 or subject.model_id != "m":
+    learner = world.unit().learners.get(subject.model_id)
+    if learner is None or not 1 <= subject.records <= LARGEST or (query and not 1 <= query.rows <= 8):
         return default
-    table = TableShape(tenant, "m", subject.records)
-    return QueryShape(table, subject.rows).plan.digest if subject.purpose == "query" else table.plan.digest
+    query = query if subject.purpose == QUERY else None
+    try:
+        return learner.secondary(subject, query, world.small.client_key.public).plan.digest
+    except PrivMLError:
+        return default
 
 
-def hostile_query(draws: Draws, query: Query, world: World) -> Query:
+def hostile_query(draws: Draws, query: Query, others: Sequence[Query], world: World) -> Query:
     """Return a query as its client may have signed it: SU did not see its proof verified."""
-    fields = msgspec.structs.asdict(query)
-    match draws.below(4):
+    other = draws.pick(others)
+    at = draws.below(len(query.vectors))
+    vector = query.vectors[at]
+    match draws.below(6):
         case 0:
-            fields["rows"] = draws.pick((0, 1, 3, 8, 9, -1, 2**63))
+            return msgspec.structs.replace(query, rows=draws.pick((0, 1, 3, 8, 9, -1, 2**63)))
         case 1:
-            fields["model_id"] = draws.pick(("", "n", "m"))
+            return msgspec.structs.replace(query, model_id=draws.pick(("", "n", "m", "l", "t")))
         case 2:
-            fields["ciphertexts"] = mutate_bytes(draws, query.ciphertexts, query.proof)
+            return msgspec.structs.replace(query, scores=not query.scores)
+        case 3:
+            vectors = other_vectors(draws, query.vectors, other.vectors)
+            return msgspec.structs.replace(query, vectors=vectors)
+        case 4:
+            content = mutate_bytes(draws, vector.ciphertexts, query.proof)
         case _:
-            fields["ciphertexts"] = hostile_bytes(draws, query.ciphertexts, query.proof, world)
-    return Query(**fields)
+            content = hostile_bytes(draws, vector.ciphertexts, query.proof, world)
+    changed = msgspec.structs.replace(vector, ciphertexts=content)
+    vectors = (*query.vectors[:at], changed, *query.vectors[at + 1 :])
+    return msgspec.structs.replace(query, vectors=vectors)
 
 
 @dataclass
@@ -240,11 +339,12 @@ class Hostile:
 
 
 def hostile_request(draws: Draws, world: World, corpora: dict[int, Corpus]) -> Hostile:
-    place = draws.pick((0, 1, 1, 1, 2, 2, 2, 2, 2))
+    place = world.pick(draws)
     session = world.sessions[place]
     step = draws.below(len(session.requests))
     good = session.requests[step]
     query = session.query
+    subjects = [other.requests[0].subject for other in world.sessions]
     match draws.below(8):
         case 0 | 1 | 2:
             # Every field of the bytes on the wire.
@@ -255,15 +355,16 @@ def hostile_request(draws: Draws, world: World, corpora: dict[int, Corpus]) -> H
                 except SchemaError:
                     continue
         case 3 | 4:
-            subject = hostile_subject(draws, good.subject, ("c", "d", "a", "mu"))
-            plan = plan_digest(world, subject, good.plan) if draws.chance(2) else good.plan
+            subject = hostile_subject(draws, good.subject, subjects)
+            plan = plan_digest(world, subject, query, good.plan) if draws.chance(2) else good.plan
             named = session_name(world.small.tenant, subject) if not draws.chance(5) else good.session
             changed = Request(named, subject, plan, draws.pick((1, 1, 1, good.step)), good.sections)
             return Hostile(session, step, changed, query)
         case 5 if query is not None:
-            asked = hostile_query(draws, query, world)
+            queries = [other.query for other in world.sessions if other.query is not None]
+            asked = hostile_query(draws, query, queries, world)
             subject = replace_subject(good.subject, rows=asked.rows if draws.chance(2) else query.rows)
-            plan = plan_digest(world, subject, good.plan)
+            plan = plan_digest(world, subject, asked, good.plan)
             named = session_name(world.small.tenant, subject)
             first = session.requests[0]
             return Hostile(session, 0, Request(named, subject, plan, 1, first.sections), asked)
@@ -318,7 +419,8 @@ def test_su_answers_any_request_or_names_a_reason(world: World) -> None:
     tally.check(REQUESTS)
     assert set(reasons) <= {"", *ReasonCode}
     expected = {"", "plan_violation", "conflicting_request", "invalid_ciphertext", "out_of_range"}
-    assert expected | {"not_openable", "unknown_model", "too_many_rows", "protocol_error"} <= set(reasons)
+    expected |= {"not_openable", "unknown_model", "too_many_rows", "protocol_error", "unknown_head"}
+    assert expected <= set(reasons)
     assert reasons[""] > 100
 
 
@@ -333,11 +435,12 @@ def check_reply(request: Request, body: bytes, reply: Reply) -> None:
 
 def test_refused_requests_use_up_nothing(world: World) -> None:
     draws = Draws("storm")
-    session = world.sessions[2]
+    session = world.sessions[-1]
     unit = world.secondary(session, 1)
     good = session.requests[1]
+    subjects = [other.requests[0].subject for other in world.sessions]
     for _ in range(300):
-        subject = hostile_subject(draws, good.subject, ("c", "d"))
+        subject = hostile_subject(draws, good.subject, subjects)
         if subject == good.subject:
             continue
         request = Request(session_name(world.small.tenant, subject), subject, bytes(32), 1, ())
@@ -359,7 +462,7 @@ def test_replies_of_other_sizes_are_refused_by_the_plan(world: World) -> None:
     draws, tally = Draws("reply sizes"), Tally()
     plans = [session.begin()[0].plan for session in world.sessions]
     for _ in range(INPUTS):
-        at = draws.below(3)
+        at = draws.below(len(plans))
         session, plan = world.sessions[at], plans[at]
         step = draws.below(len(session.replies))
         good = session.replies[step].sections
@@ -379,7 +482,7 @@ def test_replies_of_other_sizes_are_refused_by_the_plan(world: World) -> None:
 def test_mu_uses_any_reply_or_names_a_reason(world: World) -> None:
     draws, tally = Draws("replies"), Tally()
     for _ in range(REPLIES):
-        recorded = world.sessions[0 if draws.chance(25) else draws.pick((1, 2))]
+        recorded = world.sessions[world.pick(draws)]
         step = draws.below(len(recorded.replies))
         good = recorded.replies[step].sections
         hostile = hostile_sections(draws, good, draw_other(draws, world), world)
@@ -404,7 +507,9 @@ def test_mu_uses_any_reply_or_names_a_reason(world: World) -> None:
             return following
 
         tally.judge(use, b"".join(hostile), mutated=hostile != good)
-    tally.check(REPLIES, reasons=["protocol_error", "invalid_ciphertext", "invalid_key"])
+    # Keys come in base transfers, and weights that overflow in lessons.
+    other = "overflow" if "l" in world.unit().learners else "invalid_key"
+    tally.check(REPLIES, reasons=["protocol_error", "invalid_ciphertext", other])
     assert tally.accepted > 200
 
 
@@ -419,6 +524,11 @@ def step_of(
 
 def result_of(world: World, result: Any) -> object:
     """Return a session's result as MU goes on with it."""
+    if isinstance(result, WindowResult):
+        assert all(valid >= 0 for valid in result.valid)
+        result = result.state
+    if hasattr(result, "public_ciphertexts"):
+        result = list(result.public_ciphertexts)
     if isinstance(result, list) and all(isinstance(item, Ciphertext) for item in result):
         return encode_ciphertexts(world.small.tenant.parameters, result)
     return result

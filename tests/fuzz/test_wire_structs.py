@@ -1,7 +1,8 @@
 """Every wire struct against hostile bytes; a new struct is found and tested without a line here."""
 
+import copy
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import msgpack
@@ -16,6 +17,7 @@ from schemas.codec import MAX_DEPTH, MAX_VALUES, WireStruct, decode, encode, unp
 from schemas.data_schema import CategoricalAttribute, ClassLabel, DataSchema, NumericAttribute
 from schemas.errors import MalformedMessageError
 from schemas.journal import JournalEntry
+from schemas.models import LogisticSpec, ModelSpec, NaiveBayesSpec, TreeSpec, classifier_of
 from schemas.rounds import Request
 
 STRUCTS = wire_structs()
@@ -31,8 +33,11 @@ def corpus_of(struct: type[WireStruct], draws: Draws) -> Corpus:
 
 def test_all_of_them_are_found() -> None:
     names = {struct.__name__ for struct in STRUCTS}
-    assert len(STRUCTS) >= 23
+    assert len(STRUCTS) >= 34
     assert names >= {"_Signed", "Envelope", "Chunk", "Request", "Reply", "Configuration", "DataSchema"}
+    assert names >= {"Query", "Answer", "JournalEntry", "Receipt", "Head", "LogisticDetail", "TreeDetail"}
+    assert names >= {"SealedModel", "SealedPlace", "WaitingChunk", "ModelPlace", "OpenQuery", "Snapshot"}
+    assert names >= {"NaiveBayesSpec", "LogisticSpec", "TreeSpec"}
 
 
 @pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
@@ -49,6 +54,45 @@ def test_any_bytes_are_a_value_or_a_reason(struct: type[WireStruct]) -> None:
             data, mutated = corpus.mutant(draws)
         tally.judge(partial(decode, struct), data, mutated=mutated, again=encode, secret=secret)
     tally.check(reasons=["malformed"])
+
+
+class Models(WireStruct):
+    """What a configuration holds of models."""
+
+    models: tuple[ModelSpec, ...]
+
+
+def test_a_model_is_of_the_kind_that_it_names() -> None:
+    draws, tally = Draws("kinds of models"), Tally()
+    specs: tuple[type[ModelSpec], ...] = (NaiveBayesSpec, LogisticSpec, TreeSpec)
+    kinds: set[str] = set()
+    drawn = [Models((made, made)) for made in _drawn_specs(draws, specs)]
+    corpus = Corpus.of_msgpack([encode(models) for models in drawn])
+    for _ in range(INPUTS):
+        if draws.chance(4):
+            tree = copy.deepcopy(draws.pick(corpus.trees))
+            model = draws.pick(tree[0])
+            model[0] = draws.pick(("nb", "lr", "dt", "", "NB", "svm", b"nb", 0, None))
+            data = bytes(msgpack.packb(tree))
+            mutated = data not in corpus.messages
+        else:
+            data, mutated = corpus.mutant(draws)
+        models = tally.judge(partial(decode, Models), data, mutated=mutated, again=encode)
+        if models is None:
+            continue
+        for model, (tag, *fields) in zip(models.models, msgpack.unpackb(data)[0], strict=True):
+            assert isinstance(model, dict(zip(("nb", "lr", "dt"), specs, strict=True))[tag])
+            assert [getattr(model, name) for name in model.__struct_fields__] == fields
+            kinds.add(classifier_of(model))
+    tally.check(reasons=["malformed"])
+    assert kinds == {"nb", "lr", "dt"}
+
+
+def _drawn_specs(draws: Draws, specs: tuple[type[ModelSpec], ...]) -> Iterator[ModelSpec]:
+    for _ in range(CORPUS):
+        spec = draw_struct(draws, draws.pick(specs))
+        assert isinstance(spec, specs)
+        yield spec
 
 
 def peak_bytes(data: bytes) -> int:
@@ -96,7 +140,7 @@ class UnlistedError(SchemaError):
 
 
 def test_the_oracle_sees_what_it_looks_for() -> None:
-    entry = JournalEntry(1, bytes(32), "accept", "chunks", 0, 0, bytes(32), "a", 1, 1, "", 1)
+    entry = JournalEntry(1, bytes(32), "accept", "chunks", 0, 0, bytes(32), "a", 1, 1, "", "m", 1)
     good = encode(entry)
 
     def quoting(data: bytes) -> object:

@@ -97,6 +97,8 @@ class Tally:
         assert bool(self.accepted) >= accepting
         assert sum(self.refused.values()) + self.accepted == self.inputs
         assert not set(reasons) - set(self.refused)
+        # A bug of this side, whoever brought it to light.
+        assert ReasonCode.INTERNAL_ERROR not in self.refused
 
 
 def _shown(data: bytes) -> str:

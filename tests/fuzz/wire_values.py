@@ -98,6 +98,8 @@ def _draw(draws: Draws, kind: kinds.Type) -> Any:
             return draws.pick(list(kind.cls))
         case kinds.VarTupleType():
             return tuple(_draw(draws, kind.item_type) for _ in range(draws.pick((0, 1, 1, 2, 5))))
+        case kinds.TupleType():
+            return tuple(_draw(draws, item) for item in kind.item_types)
         case kinds.UnionType():
             return _draw(draws, draws.pick(kind.types))
         case kinds.StructType():

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 import msgpack
 from doubles import seeded_coins
 from integration.services import MODEL, House
-from round_trips import random_counts, replace_subject
+from round_trips import random_records, replace_subject
 from tenants import signing_key
 
 from crypto.key_generation import generate_weak_key
 from roles.building_blocks.base_transfers import base_plan, base_subject
+from roles.classifiers.learner import refresh_subject_of
 from roles.client import make_query
 from roles.data_owner import make_chunk
 from roles.session import session_name
@@ -129,8 +130,8 @@ def hostile_chunks(house: House) -> Iterator[Hostile]:
     sequence = iter(range(1000, 2000))
 
     def chunk(owner: str, number: int, *, under: Tenant = tenant, records: int = 20) -> Chunk:
-        counts = random_counts(house.small, records, f"hostile {number}")
-        return make_chunk(under, owner, number, counts, seeded_coins(f"hostile {number}"))
+        batch = random_records(house.small, records, f"hostile {number}")
+        return make_chunk(under, owner, number, batch, seeded_coins(f"hostile {number}"))
 
     def by(sender: str, body: bytes, number: int, kind: str = "chunk") -> bytes:
         return sealed(house, TopicName.CHUNKS, sender, body, kind=kind, sequence=number)
@@ -195,11 +196,9 @@ def hostile_chunks(house: House) -> Iterator[Hostile]:
 
 def hostile_queries(house: House) -> Iterator[Hostile]:
     """Queries as hostile clients may sign them; the first one on the topic was answered."""
-    tenant = house.tenant
 
     def query(client: str, seed: str, rows: int = 2) -> Query:
-        bits = house.bits(house.records(rows, seed))
-        return make_query(tenant, client, MODEL, bits, seeded_coins(f"hostile {seed}"))
+        return make_query(house.learner(), client, house.records(rows, seed), seeded_coins(f"hostile {seed}"))
 
     def by(sender: str, body: bytes, kind: str = "query") -> bytes:
         return sealed(house, TopicName.QUERIES, sender, body, kind=kind)
@@ -223,7 +222,9 @@ def hostile_queries(house: House) -> Iterator[Hostile]:
         ("without rows", {"rows": 0}, "too_many_rows"),
         ("with too many rows", {"rows": 101}, "too_many_rows"),
         ("with more rows than sent", {"rows": 90}, "malformed"),
-        ("without ciphertexts", {"ciphertexts": b""}, "malformed"),
+        ("without vectors", {"vectors": ()}, "malformed"),
+        ("without ciphertexts", {"vectors": (EncodedVector("bits", b""),)}, "malformed"),
+        ("in another encoding", {"vectors": (EncodedVector("words", b""),)}, "malformed"),
         ("without a proof", {"proof": b""}, "bad_proof"),
         ("with another id", {"query_id": bytes(16)}, "bad_proof"),
     )
@@ -234,11 +235,12 @@ def hostile_queries(house: House) -> Iterator[Hostile]:
     yield Hostile("a body that is no query", by("c", b"\x90"), "malformed")
 
 
-def hostile_requests(house: House, good: bytes, request: Request) -> Iterator[Hostile]:
+def hostile_requests(house: House, good: bytes, request: Request, partition: int) -> Iterator[Hostile]:
     """Requests in MU's name, and others; `good` is the first step of a query session that was answered."""
+    topic = TopicName.ROUND_REQUESTS
 
-    def by(body: bytes, kind: str = "request") -> bytes:
-        return sealed(house, TopicName.ROUND_REQUESTS, "mu", body, kind=kind)
+    def by(body: bytes, kind: str = "request", place: int = partition) -> bytes:
+        return sealed(house, topic, "mu", house.sealed_round(topic, place, body), kind=kind)
 
     def about(subject: Subject, **changes: object) -> bytes:
         named = {"session": session_name(house.tenant, subject), "subject": subject, **changes}
@@ -246,6 +248,11 @@ def hostile_requests(house: House, good: bytes, request: Request) -> Iterator[Ho
 
     yield from damaged(house, TopicName.ROUND_REQUESTS, "mu", good, "c")
     yield Hostile("a body that is no request", by(b"\x90"), "malformed")
+    yield Hostile("not sealed", sealed(house, topic, "mu", encode(request), kind="request"), "bad_signature")
+    yield Hostile("sealed for another partition", by(encode(request), place=partition + 1), "bad_signature")
+    reply = house.sealed_round(TopicName.ROUND_REPLIES, partition, encode(request))
+    yield Hostile("sealed as a reply", sealed(house, topic, "mu", reply, kind="request"), "bad_signature")
+    yield Hostile("too short to be sealed", sealed(house, topic, "mu", bytes(27)), "bad_signature")
     fields: tuple[tuple[str, dict[str, object], str], ...] = (
         ("of no session", {"session": b""}, "malformed"),
         ("of step 0", {"step": 0}, "malformed"),
@@ -258,37 +265,46 @@ def hostile_requests(house: House, good: bytes, request: Request) -> Iterator[Ho
     for name, changes, reason in fields:
         yield Hostile(f"request {name}", by(with_fields(request, **changes)), reason)
     other = replace_subject(request.subject, model_version=99)
+    refreshed = refresh_subject_of(request.subject)
     yield Hostile("the same query in another session", about(other), "conflicting_request")
     for place in ((1, 0), (0, 10**6), (-1, 0), (0, -1), (0, 1 << 63), (1 << 63, 0)):
-        lost = replace_subject(request.subject, query_partition=place[0], query_offset=place[1])
+        lost = replace_subject(request.subject, partition=place[0], offset=place[1])
         yield Hostile(f"a query at {place}", about(lost), "plan_violation")
     for name, subject in (
         ("another client's query", replace_subject(request.subject, client="d")),
-        ("a query of another id", replace_subject(request.subject, query_hash=bytes(32))),
-        ("an unknown purpose", replace_subject(base_subject(), purpose="gossip")),
+        ("a query of another id", replace_subject(request.subject, message_hash=bytes(32))),
+        ("an unknown purpose", replace_subject(refreshed, purpose="gossip")),
         ("base transfers of a model", replace_subject(base_subject(), model_id=MODEL)),
-        ("a refresh without records", replace_subject(base_subject(), purpose="refresh", model_id=MODEL)),
+        (
+            "a lesson of a model that takes none",
+            replace_subject(base_subject(), purpose="learn", model_id=MODEL),
+        ),
     ):
         yield Hostile(name, about(subject), "plan_violation")
-    yield Hostile(
-        "an unknown model",
-        about(replace_subject(base_subject(), purpose="refresh", model_id="n", records=9, owners=1)),
-        "unknown_model",
-    )
+    for name, subject in (
+        ("a refresh without records", replace_subject(base_subject(), purpose="refresh", model_id=MODEL)),
+        ("a refresh that no head speaks of", replace_subject(refreshed, records=refreshed.records + 1)),
+        ("a refresh of another model", replace_subject(refreshed, model_hash=bytes(32))),
+    ):
+        yield Hostile(name, about(subject), "unknown_head")
+    strange = replace_subject(refreshed, model_id="n")
+    yield Hostile("an unknown model", about(strange), "unknown_model")
     plan = base_plan(house.tenant).digest
     yield Hostile(
         "base transfers once more, otherwise", about(base_subject(), plan=plan), "conflicting_request"
     )
 
 
-def hostile_replies(house: House, good: bytes, reply: Reply) -> Iterator[Hostile]:
+def hostile_replies(house: House, good: bytes, reply: Reply, partition: int) -> Iterator[Hostile]:
     """Replies in SU's name, and others; `good` is one that was given."""
-    yield from damaged(house, TopicName.ROUND_REPLIES, "su", good, "c")
-    junk = sealed(house, TopicName.ROUND_REPLIES, "su", b"\x90", kind="reply")
-    yield Hostile("a body that is no reply", junk, "malformed")
-    yield Hostile(
-        "a reply with a text for a step",
-        sealed(house, TopicName.ROUND_REPLIES, "su", msgpack.packb([bytes(32), "1", bytes(32), "", []])),
-        "malformed",
-    )
+    topic = TopicName.ROUND_REPLIES
+
+    def by(body: bytes) -> bytes:
+        return sealed(house, topic, "su", house.sealed_round(topic, partition, body), kind="reply")
+
+    yield from damaged(house, topic, "su", good, "c")
+    yield Hostile("a body that is no reply", by(b"\x90"), "malformed")
+    texts = msgpack.packb([bytes(32), "1", bytes(32), "", []])
+    yield Hostile("a reply with a text for a step", by(texts), "malformed")
+    yield Hostile("not sealed", sealed(house, topic, "su", encode(reply), kind="reply"), "bad_signature")
     assert reply.sections

@@ -14,47 +14,54 @@ from types import TracebackType
 from typing import Self
 
 import msgpack
-import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from doubles import seeded_coins
 from round_trips import random_records
-from tenants import SmallTenant, signing_key, small_tenant
+from tenants import SmallTenant, exchange_secret, signing_key, small_tenant
 
 from crypto.dtpkc import WeakPrivateKey
 from crypto.key_generation import generate_weak_key
+from crypto.unit_channel import UnitChannel
 from pipeline.client_service import Answered as Labels
 from pipeline.client_service import ClientService
 from pipeline.journal_fold import fold_journal
+from pipeline.journal_index_file import JournalIndexFile
 from pipeline.mailbox import Published, Publisher, sequence_of
 from pipeline.master_service import MasterService
 from pipeline.memory_transport import MemoryBroker, MemoryTransport
 from pipeline.meter import Meter
 from pipeline.outbox import Outbox
 from pipeline.owner_service import OwnerService, SentChunk
+from pipeline.rounds import place_of_round
 from pipeline.secondary_service import SecondaryService
 from pipeline.session_ledger import SessionLedger
 from pipeline.transport import Message, Position, Transport
 from roles.classifiers.naive_bayes_table import TableShape
 from roles.classifiers.naive_bayes_twin import NaiveBayesTwin
 from roles.client import make_query, read_answer
-from roles.encoding import EncodedRecords, count_table, encode_bits
+from roles.encoding import EncodedRecords, count_table
+from roles.learners import AnyLearner, learner_of
 from roles.master_unit import MasterUnit
+from roles.model_state import ModelState
 from roles.secondary_unit import SecondaryUnit
 from roles.tenant import Tenant
-from roles.unit_keys import UnitKeys, unit_keys
+from roles.unit_keys import UnitKeys, unit_channel, unit_keys
 from schemas.codec import decode, encode
 from schemas.configuration import Limits
 from schemas.data_schema import DataSchema
 from schemas.envelope import VerifyingParty
 from schemas.journal import DeadLetter, JournalEntry, Receipt
+from schemas.models import ModelSpec
 from schemas.parts import seal_parts
 from schemas.queries import Answer, Query
+from schemas.snapshots import Snapshot
 from schemas.topics import Role, TopicName, topic_name, topic_specs
 
 _NAMES = {"authority": "authority", "mu": "mu", "su": "su", "owner": "a", "client": "c"}
 MODEL = "m"
 LEDGER = "su.ledger"
+INDEX = "mu.index"
 PATIENCE = 30.0
 _LOOK_SECONDS = 0.005
 
@@ -153,10 +160,11 @@ class House:
         limits: Limits | None = None,
         schema: DataSchema | None = None,
         part_limit: int | None = None,
+        models: tuple[ModelSpec, ...] | None = None,
     ) -> None:
         self.folder = folder
         self.part_limit = part_limit
-        self.small: SmallTenant = small_tenant(schema, limits=limits)
+        self.small: SmallTenant = small_tenant(schema, limits=limits, models=models)
         self.broker = MemoryBroker()
         self.client_keys: dict[str, WeakPrivateKey] = {
             "c": self.small.client_key,
@@ -183,6 +191,7 @@ class House:
                     "theta": secrets.theta.to_bytes(64, "big"),
                     "seed": secrets.seed,
                     "delta": secrets.sender.delta,
+                    "exchange": exchange_secret(secrets.role),
                 },
             )
             for secrets in (self.small.master, self.small.secondary)
@@ -218,10 +227,11 @@ class House:
         with ThreadPoolExecutor(1) as pool:
             keys = self.units["mu"].open()
             publisher = self.publisher("mu", handle)
-            service = MasterService(handle, self.tenant, keys, publisher, self.meters["mu"], pool)
-            await service.recover()
-            async with _running(service):
-                yield service
+            with contextlib.closing(self.index()) as index:
+                service = MasterService(handle, self.tenant, keys, publisher, index, self.meters["mu"], pool)
+                await service.recover()
+                async with _running(service):
+                    yield service
 
     @contextlib.asynccontextmanager
     async def su(
@@ -235,7 +245,10 @@ class House:
                 self.tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
             )
             publisher = self.publisher("su", handle)
-            service = SecondaryService(handle, self.tenant, unit, publisher, opened, self.meters["su"])
+            channel = unit_channel(self.tenant, "su", keys)
+            service = SecondaryService(
+                handle, self.tenant, unit, channel, publisher, opened, self.meters["su"]
+            )
             async with _running(service):
                 yield service
 
@@ -245,9 +258,26 @@ class House:
         async with self.su(), self.mu() as master:
             yield master
 
+    @property
+    def channel(self) -> UnitChannel:
+        """The channel between the units, as either of them has it."""
+        return unit_channel(self.tenant, "mu", self.units["mu"].open())
+
+    def round_body(self, topic: TopicName, partition: int, wire: bytes) -> bytes:
+        """Return the body of a round, unsealed."""
+        return self.channel.open(wire_body(wire), *place_of_round(topic, partition))
+
+    def sealed_round(self, topic: TopicName, partition: int, body: bytes) -> bytes:
+        """Seal the body of a round as a unit does."""
+        return self.channel.seal(body, *place_of_round(topic, partition))
+
     def ledger(self) -> SessionLedger:
         """Return SU's ledger as a starting process opens it."""
         return SessionLedger(self.folder / LEDGER)
+
+    def index(self) -> JournalIndexFile:
+        """Return MU's index as a starting process opens it."""
+        return JournalIndexFile(self.folder / INDEX)
 
     def owner(self, name: str = "a", publisher: Publisher | None = None) -> OwnerService:
         """Return an owner as a starting command has it."""
@@ -269,28 +299,30 @@ class House:
     # --- what they do
 
     async def publish(self, owner: str, *batches: EncodedRecords) -> list[SentChunk]:
-        """Publish chunks and wait for MU's receipts, all of which must be acceptances."""
+        """Publish chunks and wait for MU's receipts about accepting them, which it must."""
         service = self.owner(owner)
         start = await service.receipts_end()
         sent = [chunk async for chunk in service.publish(batches)]
         wanted = {chunk.chunk_id for chunk in sent}
-        receipts = {at: receipt async for at, receipt in service.receipts(wanted, start, PATIENCE)}
-        assert {receipt.reason for receipt in receipts.values()} <= {""}
+        receipts = [receipt async for receipt in service.receipts(wanted, start, PATIENCE)]
+        assert {receipt.reason for receipt in receipts} <= {""}
         return sent
 
-    async def ask(self, rows: EncodedRecords, client: str = "c") -> list[int]:
+    async def ask(self, rows: EncodedRecords, client: str = "c", model_id: str = MODEL) -> list[int]:
         """Ask one query and return its labels."""
-        return list((await self.ask_all(rows, client)).labels)
+        return list((await self.ask_all(rows, client, model_id)).labels)
 
-    async def ask_all(self, rows: EncodedRecords, client: str = "c") -> Labels:
+    async def ask_all(
+        self, rows: EncodedRecords, client: str = "c", model_id: str = MODEL, *, scores: bool = False
+    ) -> Labels:
         """Ask one query and return all of what the client gets."""
         service = await self.client(client)
-        return await service.ask(MODEL, self.bits(rows), PATIENCE)
+        return await service.ask(self.learner(model_id), rows, PATIENCE, scores=scores)
 
     async def put_query(self, rows: EncodedRecords, client: str = "c", seed: int = 0) -> Query:
         """Put a query on its topic without waiting for its answer."""
         coins = seeded_coins(f"query {client} {seed}")
-        query = make_query(self.tenant, client, MODEL, self.bits(rows), coins)
+        query = make_query(self.learner(), client, rows, coins)
         await self.put(client, TopicName.QUERIES, "query", encode(query))
         return query
 
@@ -302,7 +334,7 @@ class House:
     def labels(self, query: Query, client: str = "c") -> list[int]:
         """Open the one answer on the topic, which must be to that query."""
         (answer,) = self.answers()
-        return list(read_answer(self.tenant, self.client_keys[client], query, answer))
+        return list(read_answer(self.learner(), self.client_keys[client], query, answer).labels)
 
     # --- what they know
 
@@ -310,14 +342,14 @@ class House:
         """Return random records, the same for the same seed."""
         return random_records(self.small, size, seed)
 
-    def bits(self, rows: EncodedRecords) -> np.ndarray:
-        """Return rows as a client encodes them."""
-        return np.ascontiguousarray(encode_bits(self.tenant.schema, rows))
+    def learner(self, model_id: str = MODEL) -> AnyLearner:
+        """Return the learner of a model."""
+        return learner_of(self.tenant, self.tenant.model(model_id))
 
     def twin(self, batches: Iterable[EncodedRecords]) -> NaiveBayesTwin:
         """Return the model of these records in the clear."""
         schema = self.tenant.schema
-        width = TableShape(self.tenant, MODEL, 1).score_width
+        width = TableShape(self.tenant, 256, 1).score_width
         twin = NaiveBayesTwin.empty(schema.attribute_sizes, schema.class_count, width)
         for batch in batches:
             twin = twin.learn(count_table(schema, batch))
@@ -347,6 +379,14 @@ class House:
             decode(JournalEntry, wire_body(message.value)) for message in self.messages(TopicName.JOURNAL)
         ]
 
+    def snapshots(self) -> list[Snapshot]:
+        """Return every snapshot written."""
+        return [
+            decode(Snapshot, wire_body(message.value))
+            for message in self.messages(TopicName.SNAPSHOTS)
+            if wire_kind(message.value) == "snapshot"
+        ]
+
     async def state(self) -> MasterUnit:
         """Return MU's state from the log alone."""
         return await fold_journal(self.transport(), self.tenant)
@@ -367,6 +407,18 @@ def wire_body(wire: bytes) -> bytes:
     (signed, _) = msgpack.unpackb(wire)
     body: bytes = msgpack.unpackb(signed)[-1]
     return body
+
+
+def model_of(unit: MasterUnit, model_id: str = MODEL) -> ModelState:
+    """Return the current version of a model."""
+    return unit.models[model_id].model
+
+
+def wire_kind(wire: bytes) -> str:
+    """Return the kind of a message without any check."""
+    (signed, _) = msgpack.unpackb(wire)
+    kind: str = msgpack.unpackb(signed)[6]
+    return kind
 
 
 async def until(condition: Callable[[], bool]) -> None:

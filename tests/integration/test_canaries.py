@@ -19,7 +19,7 @@ from doubles import seeded_coins
 from fuzz.canaries import Canaries
 from integration.deployment import COLUMNS, PATIENCE, Deployment, rows, write_csv
 from integration.hostile import hostile_chunks, hostile_queries
-from integration.services import MODEL, House, let_die, until, wire_body
+from integration.services import House, let_die, until, wire_body
 from integration.test_log_fields import lay
 
 from crypto.coins import Coins
@@ -32,6 +32,7 @@ from pipeline.passphrase import Passphrase
 from pipeline.transport import Message
 from roles.building_blocks import opening
 from roles.client import make_query, read_answer
+from roles.encoding import encode_bits
 from roles.unit_keys import unit_keys
 from schemas.topics import TOPICS, TopicName
 
@@ -205,22 +206,23 @@ def failures(house: House) -> list[Callable[[], object]]:
     """Return calls that fail with secrets at hand."""
     small, tenant = house.small, house.tenant
     stranger = house.client_keys["d"]
-    rows_ = house.bits(house.records(2, "failing"))
+    rows_ = house.records(2, "failing")
     seeded = seeded_coins("failing")
-    query = make_query(tenant, "c", MODEL, rows_, seeded)
+    query = make_query(house.learner(), "c", rows_, seeded)
+    bits = encode_bits(tenant.schema, rows_)
     (answer, *_) = house.answers()
     mine = replace_id(query, answer.query_id, answer.rows)
     layout = tenant.query_layout(2)
     secrets = dict(house.units["su"].secrets)
     t2s = [1, 2]
     return [
-        lambda: read_answer(tenant, stranger, mine, answer),
+        lambda: read_answer(house.learner(), stranger, mine, answer),
         lambda: layout.pack([small.master.theta] * layout.values),
         lambda: layout.unpack([small.master.theta] * 2),
         lambda: opening.open_masked(tenant.parameters, layout, bytes(64), t2s, small.secondary.theta),
         lambda: opening.open_masked(tenant.parameters, layout, b"\1" * 128, t2s, small.secondary.theta),
         lambda: small.secondary.sender.extend(b"short", bytes(16), 128),
-        lambda: small.secondary.receiver.extend(rows_.reshape(-1) + 2, bytes(16)),
+        lambda: small.secondary.receiver.extend(bits.reshape(-1) + 2, bytes(16)),
         lambda: type(small.secondary.sender)(small.secondary.sender.delta[1:], small.secondary.sender.seeds),
         lambda: unit_keys("su", {**secrets, "seed": secrets["seed"][1:]}, lambda _: None),
         lambda: unit_keys("su", {"theta": secrets["theta"]}, lambda _: None),
@@ -255,8 +257,8 @@ sys.exit(main(sys.argv[3:]))
 WHERE = {
     "mu": "roles.building_blocks.opening.half_open",
     "su": "roles.building_blocks.opening.finish_open",
-    "owner": "roles.data_owner.prove_plaintexts",
-    "client": "roles.client.prove_plaintexts",
+    "owner": "roles.proving.prove_plaintexts",
+    "client": "roles.proving.prove_plaintexts",
 }
 
 

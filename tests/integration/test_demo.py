@@ -81,6 +81,7 @@ def test_every_role_was_a_process_that_saw_only_its_topics(kept: tuple[Path, dic
         ("mu", "chunks"),
         ("mu", "queries"),
         ("mu", "rounds.replies"),
+        ("su", "heads"),
         ("su", "queries"),
         ("su", "rounds.requests"),
         ("owner-1", "receipts"),
@@ -111,7 +112,7 @@ def test_wrong_usage_is_said_before_anything_starts(tmp_path: Path) -> None:
     data = str(tmp_path / "things.csv")
     for options, exit_code in (
         (("--data", data, "--label", "nothing"), 2),
-        (("--data", data, "--classifier", "dt"), 2),
+        (("--data", data, "--classifier", "oracle"), 2),
         (("--data", data, "--keep", str(tmp_path)), 2),
         (("--data", str(tmp_path / "missing.csv")), 3),
         (("--data", data, "--profile", "toy"), 2),

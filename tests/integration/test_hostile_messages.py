@@ -14,7 +14,7 @@ from integration.hostile import (
     sealed,
     with_fields,
 )
-from integration.services import House, until, wire_body
+from integration.services import House, model_of, until
 
 from pipeline.transport import Message
 from schemas.codec import decode, encode
@@ -68,11 +68,11 @@ async def test_hostile_chunks(tmp_path: Path) -> None:
     async with House(tmp_path) as house:
         async with house.units_running() as master:
             await trained(house)
-            model = master.unit.model
+            model = model_of(master.unit)
             entries = len(house.journal())
             count = await all_refused(house, TopicName.CHUNKS, hostile_chunks(house), 0, "mu")
             assert count > 50
-            assert master.unit.model == model
+            assert model_of(master.unit) == model
             assert [entry.kind for entry in house.journal()[entries:]] == [EntryKind.REJECT] * count
             letters = {letter.offset: letter for letter in house.dead_letters()}
             for entry in house.journal()[entries:]:
@@ -88,11 +88,11 @@ async def test_hostile_chunks(tmp_path: Path) -> None:
 async def test_hostile_queries(tmp_path: Path) -> None:
     async with House(tmp_path) as house, house.units_running() as master:
         await trained(house)
-        model, entries = master.unit.model, len(house.journal())
+        model, entries = model_of(master.unit), len(house.journal())
         sessions = house.meters["su"].activities["query_rounds"].times
         count = await all_refused(house, TopicName.QUERIES, hostile_queries(house), 0, "mu")
         assert count > 30
-        assert (master.unit.model, len(master.unit.open_queries)) == (model, 0)
+        assert (model_of(master.unit), len(master.unit.open_queries)) == (model, 0)
         assert [entry.kind for entry in house.journal()[entries:]] == [EntryKind.REJECT] * count
         # No session was begun for any of them, and no answer holds anything.
         assert house.meters["su"].activities["query_rounds"].times == sessions
@@ -104,7 +104,7 @@ def query_step(house: House, topic: TopicName, type_: type[Request] | type[Reply
     """Return partition and wire form of the first message of the query session on a rounds topic."""
     for partition in range(TOPICS[topic].partitions):
         for message in house.messages(topic, partition):
-            found = decode(type_, wire_body(message.value))
+            found = decode(type_, house.round_body(topic, partition, message.value))
             if isinstance(found, Reply) or found.subject.purpose == "query":
                 return partition, message.value
     raise AssertionError("there was no query")
@@ -113,31 +113,30 @@ def query_step(house: House, topic: TopicName, type_: type[Request] | type[Reply
 async def test_hostile_requests(tmp_path: Path) -> None:
     async with House(tmp_path) as house, house.units_running() as master:
         await trained(house)
-        model = master.unit.model
+        model = model_of(master.unit)
         partition, wire = query_step(house, TopicName.ROUND_REQUESTS, Request)
-        request = decode(Request, wire_body(wire))
-        messages = hostile_requests(house, wire, request)
+        request = decode(Request, house.round_body(TopicName.ROUND_REQUESTS, partition, wire))
+        messages = hostile_requests(house, wire, request, partition)
         assert await all_refused(house, TopicName.ROUND_REQUESTS, messages, partition, "su") > 30
         # The request itself again is no offence: it gets the same reply.
         drop(house, TopicName.ROUND_REQUESTS, wire, partition)
         await goes_on(house)
-        assert master.unit.model.chunks == model.chunks + 1
+        assert model_of(master.unit).chunks == model.chunks + 1
 
 
 async def test_hostile_replies(tmp_path: Path) -> None:
     async with House(tmp_path) as house, house.units_running():
         await trained(house)
         partition, wire = query_step(house, TopicName.ROUND_REPLIES, Reply)
-        reply = decode(Reply, wire_body(wire))
-        messages = hostile_replies(house, wire, reply)
+        topic = TopicName.ROUND_REPLIES
+        reply = decode(Reply, house.round_body(topic, partition, wire))
+        messages = hostile_replies(house, wire, reply, partition)
         count = await all_refused(house, TopicName.ROUND_REPLIES, messages, partition, "mu")
         assert count > 20
         # Nobody waits for these: late, of an unknown step, with a reason that nobody knows.
         for changes in ({}, {"step": 9}, {"session": b""}, {"reason": "no mood"}, {"sections": ()}):
-            body = with_fields(reply, **changes)
-            drop(
-                house, TopicName.ROUND_REPLIES, sealed(house, TopicName.ROUND_REPLIES, "su", body), partition
-            )
+            body = house.sealed_round(topic, partition, with_fields(reply, **changes))
+            drop(house, topic, sealed(house, topic, "su", body), partition)
         await goes_on(house)
         assert len(house.dead_letters()) == count
 
@@ -151,13 +150,14 @@ async def test_a_reply_to_another_request_of_the_step_is_not_taken(tmp_path: Pat
         partition, (message,) = next(
             (p, messages[:1]) for p in range(16) if (messages := house.messages(topic, p))
         )
-        request = decode(Request, wire_body(message.value))
+        request = decode(Request, house.round_body(topic, partition, message.value))
         # As SU may have signed them for another life of MU.
         for reply in (
             Reply(request.session, request.step, bytes(32), "plan_violation", ()),
             Reply(request.session, request.step, bytes(32), "", request.sections),
         ):
-            wire = sealed(house, TopicName.ROUND_REPLIES, "su", encode(reply), kind="reply")
+            body = house.sealed_round(TopicName.ROUND_REPLIES, partition, encode(reply))
+            wire = sealed(house, TopicName.ROUND_REPLIES, "su", body, kind="reply")
             drop(house, TopicName.ROUND_REPLIES, wire, partition)
         async with house.su():
             rows = house.records(3, "asked")
@@ -191,8 +191,8 @@ async def test_what_others_write_to_the_journal_is_passed_over(tmp_path: Path) -
             for hostile in damaged(house, TopicName.JOURNAL, "mu", entry, "a"):
                 drop(house, TopicName.JOURNAL, hostile.value)
             await goes_on(house)
-        model = (await house.state()).model
+        model = model_of(await house.state())
         async with house.units_running() as master:
-            assert master.unit.model == model
+            assert model_of(master.unit) == model
             await house.publish("a", house.records(5, 4))
         assert not house.dead_letters()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 import structlog
 from integration.hostile import Hostile, hostile_chunks, hostile_queries, hostile_replies, hostile_requests
-from integration.services import House, let_die, until, wire_body
+from integration.services import House, let_die, until
 from integration.test_hostile_messages import query_step
 
 import pipeline
@@ -90,8 +90,8 @@ async def lay(house: House, topic: TopicName, partition: int, messages: Iterable
     await until(lambda: len(house.dead_letters()) >= expected)
 
 
-def body(kind: type[T], wire: bytes) -> T:
-    return decode(kind, wire_body(wire))
+def body(house: House, kind: type[T], topic: TopicName, partition: int, wire: bytes) -> T:
+    return decode(kind, house.round_body(topic, partition, wire))
 
 
 async def test_a_whole_run_logs_listed_fields_only(tmp_path: Path, events: list[dict[str, Any]]) -> None:
@@ -99,17 +99,16 @@ async def test_a_whole_run_logs_listed_fields_only(tmp_path: Path, events: list[
         async with house.units_running():
             await house.publish("a", house.records(40, 0), house.records(40, 1))
             await house.ask(house.records(3, "asked"))
-            partition, request = query_step(house, TopicName.ROUND_REQUESTS, Request)
-            _, reply = query_step(house, TopicName.ROUND_REPLIES, Reply)
+            asked, replied = TopicName.ROUND_REQUESTS, TopicName.ROUND_REPLIES
+            partition, request = query_step(house, asked, Request)
+            place_of_reply, reply = query_step(house, replied, Reply)
+            asked_body = body(house, Request, asked, partition, request)
+            replied_body = body(house, Reply, replied, place_of_reply, reply)
             hostile: list[tuple[TopicName, int, Iterable[Hostile]]] = [
                 (TopicName.CHUNKS, 0, hostile_chunks(house)),
                 (TopicName.QUERIES, 0, hostile_queries(house)),
-                (
-                    TopicName.ROUND_REQUESTS,
-                    partition,
-                    hostile_requests(house, request, body(Request, request)),
-                ),
-                (TopicName.ROUND_REPLIES, partition, hostile_replies(house, reply, body(Reply, reply))),
+                (asked, partition, hostile_requests(house, request, asked_body, partition)),
+                (replied, place_of_reply, hostile_replies(house, reply, replied_body, place_of_reply)),
             ]
             for topic, place, messages in hostile:
                 await lay(house, topic, place, messages)

@@ -8,14 +8,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from integration.services import LEDGER, CrashError, House, let_die, until, wire_body
+from integration.services import INDEX, LEDGER, CrashError, House, let_die, model_of, until, wire_body
 from round_trips import replace_subject
 
 from crypto.errors import LocalProtocolError
 from pipeline import rounds
 from pipeline.errors import StorageError
+from pipeline.journal import JournalRolledBackError
 from pipeline.mailbox import sequence_of
-from pipeline.session_ledger import Answered, SessionLedger
+from pipeline.session_ledger import Answered, Claim, SessionLedger
 from pipeline.transport import Message
 from roles.session import session_name
 from schemas.codec import decode, encode
@@ -59,7 +60,7 @@ async def outcome(house: House) -> Outcome:
     state = await house.state()
     return Outcome(
         state.head,
-        state.model.hash(house.tenant),
+        model_of(state).hash(house.tenant),
         [message.value for message in house.messages(TopicName.JOURNAL)],
         Counter(message.value for message in house.messages(TopicName.RECEIPTS)),
         Counter(message.value for message in house.messages(TopicName.DEAD_LETTERS)),
@@ -169,12 +170,10 @@ class MortalLedger(SessionLedger):
         self._left = call
         self._written = written
 
-    def record(
-        self, session: bytes, step: int, answered: Answered, query: tuple[str, bytes] | None = None
-    ) -> None:
+    def record(self, session: bytes, step: int, answered: Answered, claim: Claim | None = None) -> None:
         self._left -= 1
         if self._left or self._written:
-            super().record(session, step, answered, query)
+            super().record(session, step, answered, claim)
         if not self._left:
             raise CrashError
 
@@ -187,7 +186,7 @@ def replies(house: House, *, refused: bool = False) -> Replies:
     found: Replies = defaultdict(list)
     for partition in PARTITIONS:
         for message in house.messages(TopicName.ROUND_REPLIES, partition):
-            body = wire_body(message.value)
+            body = house.round_body(TopicName.ROUND_REPLIES, partition, message.value)
             reply = decode(Reply, body)
             if bool(reply.reason) is refused:
                 found[reply.session, reply.step].append(body)
@@ -253,9 +252,10 @@ async def test_both_units_may_die_together(tmp_path: Path) -> None:
 
 async def put_request(house: House, request: Request, partition: int) -> None:
     """Send a request in MU's name."""
-    body = encode(request)
+    topic, body = TopicName.ROUND_REQUESTS, encode(request)
     publisher = house.publisher("mu")
-    await publisher.publish(TopicName.ROUND_REQUESTS, "request", sequence_of(body), body, partition=partition)
+    sealed = house.sealed_round(topic, partition, body)
+    await publisher.publish(topic, "request", sequence_of(body), sealed, partition=partition)
 
 
 def query_requests(house: House) -> list[tuple[Request, int]]:
@@ -263,7 +263,7 @@ def query_requests(house: House) -> list[tuple[Request, int]]:
     found = {}
     for partition in PARTITIONS:
         for message in house.messages(TopicName.ROUND_REQUESTS, partition):
-            request = decode(Request, wire_body(message.value))
+            request = decode(Request, house.round_body(TopicName.ROUND_REQUESTS, partition, message.value))
             if request.subject.purpose == "query":
                 found[request.step] = (request, partition)
     return [found[step] for step in sorted(found)]
@@ -382,7 +382,7 @@ async def with_history(house: House) -> bytes:
     async with house.units_running() as master:
         await until(partial(told, house))
         await house.ask(house.records(3, "asked"))
-        return master.unit.model.hash(house.tenant)
+        return model_of(master.unit).hash(house.tenant)
 
 
 ENTRIES = len(OFFERED) + 2
@@ -440,12 +440,12 @@ async def test_a_repeated_or_foreign_entry_changes_nothing(tmp_path: Path) -> No
             for added in (whole[i], receipt, foreign, flipped(whole[i], -1)):
                 become(journal, [*whole[: i + 1], added, *whole[i + 1 :]])
                 async with house.mu() as master:
-                    assert master.unit.model.hash(house.tenant) == model
+                    assert model_of(master.unit).hash(house.tenant) == model
                     assert master.unit.next_sequence == ENTRIES
         # An entry of another history of the same MU, where the first one was already read.
         become(journal, [*whole, *other.messages(TopicName.JOURNAL)])
         async with house.mu() as master:
-            assert master.unit.model.hash(house.tenant) == model
+            assert model_of(master.unit).hash(house.tenant) == model
 
 
 async def test_a_damaged_last_entry_is_decided_again_and_alike(tmp_path: Path) -> None:
@@ -456,6 +456,12 @@ async def test_a_damaged_last_entry_is_decided_again_and_alike(tmp_path: Path) -
         expected = await outcome(house)
         journal = house.messages(TopicName.JOURNAL)
         journal[-1] = flipped(journal[-1], -1)
+        # MU knows that it had written that entry.
+        with pytest.raises(JournalRolledBackError, match="ends before entry"):
+            async with house.mu():
+                pass
+        # Without its mark it does not, and decides the same once more.
+        (house.folder / INDEX).unlink()
         async with house.mu() as master:
             await until(lambda: master.unit.next_sequence == len(OFFERED))
             await until(lambda: journal[-1].value == expected.journal[-1])

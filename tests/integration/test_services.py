@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 from doubles import seeded_coins
-from integration.services import LEDGER, MODEL, PATIENCE, CrashError, House, SplittingPublisher, until
+from integration.services import (
+    LEDGER,
+    PATIENCE,
+    CrashError,
+    House,
+    SplittingPublisher,
+    model_of,
+    until,
+)
 
-from pipeline import master_service, query_sessions, rounds
+from pipeline import query_desk, rounds
 from pipeline.client_service import NoAnswerError
+from roles.classifiers import naive_bayes
 from roles.client import make_query
 from roles.refusal import Refusal
 from roles.secondary_unit import SecondaryUnit
@@ -38,9 +47,9 @@ async def test_training_and_a_query_equal_the_twin(tmp_path: Path) -> None:
         assert answered.model_version == 4
         # What anyone folds from the log is what MU holds.
         state = await house.state()
-        assert state.model.records == 120
-        assert dict(state.model.records_of) == {"a": 60, "b": 60}
-        assert state.model.hash(house.tenant) == master.unit.model.hash(house.tenant)
+        assert model_of(state).records == 120
+        assert dict(model_of(state).records_of) == {"a": 60, "b": 60}
+        assert model_of(state).hash(house.tenant) == model_of(master.unit).hash(house.tenant)
         assert state.head == master.unit.head
         assert [entry.kind for entry in house.journal()] == ["accept"] * 4 + ["query", "answered"]
         assert not house.dead_letters()
@@ -82,15 +91,14 @@ async def test_training_goes_on_while_questions_are_answered(tmp_path: Path) -> 
             # Whatever version answered: it is exactly that many chunks.
             twin = house.twin(batches[: labels.model_version])
             assert list(labels.labels) == twin.predict(rows.indices).tolist()
-        assert (await house.state()).model.chunks == 6
+        assert model_of(await house.state()).chunks == 6
 
 
 async def test_a_query_with_a_proof_of_another_is_refused(tmp_path: Path) -> None:
     async with House(tmp_path) as house, house.units_running():
         await house.publish("a", house.records(20, 0))
         good, other = (
-            make_query(house.tenant, "c", MODEL, house.bits(house.records(2, i)), seeded_coins(i))
-            for i in range(2)
+            make_query(house.learner(), "c", (house.records(2, i)), seeded_coins(i)) for i in range(2)
         )
         fields = {name: getattr(good, name) for name in good.__struct_fields__}
         body = encode(Query(**{**fields, "proof": other.proof}))
@@ -162,22 +170,22 @@ async def test_a_withdrawn_chunk_has_never_been_there(tmp_path: Path) -> None:
         start = await owner.receipts_end()
         assert owner.sequence_of_chunk(sent[1].chunk_id.hex()) == 1
         withdrawal = await owner.withdraw(1)
-        async for _, receipt in owner.receipts({withdrawal.chunk_id}, start, PATIENCE):
+        async for receipt in owner.receipts({withdrawal.chunk_id}, start, PATIENCE):
             assert receipt.reason == ""
-        remaining = master.unit.model
+        remaining = model_of(master.unit)
         assert (remaining.version, remaining.chunks, remaining.records) == (4, 2, 60)
         rows = house.records(9, "asked")
         assert await house.ask(rows) == house.twin([batches[0], batches[2]]).predict(rows.indices).tolist()
         # A second time it is not there to be taken out.
         again = await owner.withdraw(1)
-        async for _, receipt in owner.receipts({again.chunk_id}, start, PATIENCE):
+        async for receipt in owner.receipts({again.chunk_id}, start, PATIENCE):
             assert receipt.reason == "not_withdrawable"
-        assert master.unit.model == remaining
+        assert model_of(master.unit) == remaining
     async with House(folders[1]) as other, other.mu() as without:
         for wire in kept:
             await other.transport().append("small.chunks", b"a", wire)
-        await until(lambda: without.unit.model.chunks == 2)
-        assert without.unit.model.hash(other.tenant) == remaining.hash(house.tenant)
+        await until(lambda: model_of(without.unit).chunks == 2)
+        assert model_of(without.unit).hash(other.tenant) == remaining.hash(house.tenant)
 
 
 async def test_everything_may_come_in_parts(tmp_path: Path) -> None:
@@ -193,7 +201,7 @@ async def test_everything_may_come_in_parts(tmp_path: Path) -> None:
         assert replies > 10 * 6
         assert not house.dead_letters()
     async with house.mu() as master:
-        assert master.unit.model.records == 90
+        assert model_of(master.unit).records == 90
 
 
 async def test_parts_far_apart_and_across_a_restart_are_one_message(tmp_path: Path) -> None:
@@ -215,15 +223,15 @@ async def test_parts_far_apart_and_across_a_restart_are_one_message(tmp_path: Pa
         house.part_limit = None
         async with house.mu() as master:
             await house.publish("b", *(house.records(5, i) for i in range(60)))
-            assert master.unit.model.chunks == 60
+            assert model_of(master.unit).chunks == 60
         # What came in before the stop is only on the topic now.
         async with house.mu() as master:
             await send("small.chunks", b"a", last)
             await until(lambda: len(house.journal()) == 61)
             assert [entry.kind for entry in house.journal()] == ["accept"] * 61
-            expected = master.unit.model.hash(house.tenant)
+            expected = model_of(master.unit).hash(house.tenant)
         async with house.mu() as master:
-            assert master.unit.model.hash(house.tenant) == expected
+            assert model_of(master.unit).hash(house.tenant) == expected
 
 
 async def test_a_part_pushed_out_by_newer_ones_is_reported(tmp_path: Path) -> None:
@@ -238,7 +246,7 @@ async def test_a_part_pushed_out_by_newer_ones_is_reported(tmp_path: Path) -> No
         assert [letter.reason for letter in house.dead_letters()] == ["incomplete_parts"] * 2
         told = {(receipt.owner_sequence, receipt.reason) for receipt in house.receipts()}
         assert told == {(0, "incomplete_parts"), (1, "incomplete_parts")}
-        assert master.unit.model.version == 0
+        assert model_of(master.unit).version == 0
 
 
 async def test_a_chunk_above_the_size_of_a_message_is_learnt(tmp_path: Path) -> None:
@@ -251,8 +259,8 @@ async def test_a_chunk_above_the_size_of_a_message_is_learnt(tmp_path: Path) -> 
         (sent,) = await house.publish("a", house.records(10, 0))
         assert sent.bytes > MAX_MESSAGE_BYTES
         assert len(house.messages(TopicName.CHUNKS)) == 2
-        model = master.unit.model
-    assert (await house.state()).model == model
+        model = model_of(master.unit)
+    assert model_of(await house.state()) == model
 
 
 # --- an SU that will not, and one that is not there
@@ -349,7 +357,7 @@ async def test_a_plan_that_does_not_fit_fails_the_query_alone(
 async def test_queries_wait_on_their_topic_while_su_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(master_service, "QUERIES_HELD", 3)
+    monkeypatch.setattr(query_desk, "QUERIES_HELD", 3)
     async with House(tmp_path) as house, house.mu() as master:
         await house.publish("a", house.records(20, 0))
         for i in range(10):
@@ -371,12 +379,12 @@ async def test_a_silent_unit_is_named(tmp_path: Path) -> None:
             client = await house.client()
             for _ in range(2):
                 with pytest.raises(NoAnswerError, match="SU is silent"):
-                    await client.ask(MODEL, house.bits(house.records(1, "asked")), 0.3)
+                    await client.ask(house.learner(), (house.records(1, "asked")), 0.3)
         async with house.units_running():
             await until(lambda: len(house.answers()) == 2)
         client = await house.client()
         with pytest.raises(NoAnswerError, match="MU is silent"):
-            await client.ask(MODEL, house.bits(house.records(1, "asked")), 0.3)
+            await client.ask(house.learner(), (house.records(1, "asked")), 0.3)
 
 
 async def test_an_unexpected_error_is_not_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,7 +404,7 @@ async def test_an_unexpected_error_is_not_survived(tmp_path: Path, monkeypatch: 
                         await asyncio.sleep(PATIENCE)
         assert ended.value.subgroup(ZeroDivisionError) is not None
         with monkeypatch.context() as bug:
-            bug.setattr(query_sessions, "query_master", broken)
+            bug.setattr(naive_bayes, "query_master", broken)
             async with house.su():
                 with pytest.raises(BaseExceptionGroup) as ended:
                     async with house.mu():

@@ -6,7 +6,7 @@ from types import TracebackType
 
 import pytest
 from integration.deployment import Deployment
-from integration.services import House, MortalTransport
+from integration.services import House, MortalTransport, model_of
 
 from kafka.broker import KafkaBroker
 from pipeline import rounds
@@ -47,7 +47,7 @@ async def test_training_and_queries_equal_the_twin(empty_kafka: str, tmp_path: P
         assert labels == [twin.predict(rows.indices).tolist() for rows in asked]
         # What anyone folds from the log is what MU holds.
         state = await house.state()
-        assert state.model.hash(house.tenant) == master.unit.model.hash(house.tenant)
+        assert model_of(state).hash(house.tenant) == model_of(master.unit).hash(house.tenant)
         assert state.head == master.unit.head
 
 
@@ -68,7 +68,7 @@ async def test_units_go_on_when_the_broker_comes_back(
         rows = house.records(5, "after")
         assert await house.ask(rows) == house.twin(batches).predict(rows.indices).tolist()
         state = await house.state()
-        assert state.model.records == 120
+        assert model_of(state).records == 120
 
 
 def test_the_commands_of_all_roles(empty_kafka: str, tmp_path: Path) -> None:

@@ -14,14 +14,13 @@ from roles.classifiers.logistic_regression_shape import LogisticRecords
 from roles.classifiers.logistic_regression_training import TrainingShape, learn_master, learn_secondary
 from roles.session import MasterProgram, SecondaryProgram, Session
 
-DOCUMENTS = Path(__file__).parent.parent.parent / "docs"
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "protocols.md"
 Counted = dict[str, int]
 
 
 def documented(name: str, variables: Counted) -> Counted:
     """Evaluate a cost block."""
-    text = "".join(path.read_text() for path in sorted(DOCUMENTS.glob("protocols*.md")))
-    (block,) = re.findall(rf"^```cost {name}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(rf"^```cost {name}\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
     functions = {"up128": lambda x: -(-x // 128) * 128, "up8": lambda x: -(-x // 8)}
     scope = {"__builtins__": {}, **functions, **variables}
     lines = (line.split(" = ", 1) for line in block.splitlines())

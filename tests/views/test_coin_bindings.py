@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from round_trips import (
     Rounds,
+    head_of,
     query_for,
     query_session,
     random_records,
@@ -15,7 +16,6 @@ from round_trips import (
 )
 from tenants import SmallTenant, small_tenant
 
-from roles.encoding import encode_bits
 from roles.session import Session, array_bytes
 
 Bound = dict[tuple[str, str, str, str], tuple[bytes, bytes]]
@@ -49,8 +49,9 @@ def bindings(small: SmallTenant, monkeypatch: pytest.MonkeyPatch, sizes: tuple[i
             patch.setattr(Session, kind, spying(kind, getattr(Session, kind)))
         model = trained(small, sizes)
         unit = secondary_unit(small)
+        unit.heads.offer(head_of(small, model))
         table = Rounds(unit).run(*refresh_session(small, model))
-        query = query_for(small, encode_bits(small.tenant.schema, random_records(small, 4, rows)), rows)
+        query = query_for(small, random_records(small, 4, rows), rows)
         Rounds(unit, query).run(*query_session(small, model, query, table))
     return bound
 

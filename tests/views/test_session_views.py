@@ -12,17 +12,19 @@ import pytest
 from doubles import seeded_coins
 from round_trips import (
     Rounds,
-    query_for,
+    head_of,
+    naive_bayes,
+    query_of_bits,
     query_session,
     refresh_session,
     secondary_unit,
+    vectors_of,
 )
 from tenants import SmallTenant, small_tenant
 
 from crypto.counting import Tally, counting
-from crypto.parameters import decode_ciphertexts
 from roles.data_owner import make_chunk
-from roles.encoding import Counts, EncodedRecords, count_table, encode_bits
+from roles.encoding import EncodedRecords, count_table, encode_bits
 from roles.model_state import ModelState
 
 View = list[tuple[str, int]]
@@ -45,20 +47,19 @@ def records(small: SmallTenant, size: int, value: int, label: int) -> EncodedRec
     return EncodedRecords(indices, np.full(size, label, dtype=np.int32))
 
 
-def model_of(small: SmallTenant, counts: Counts) -> ModelState:
+def model_of(small: SmallTenant, train: EncodedRecords) -> ModelState:
     # Coins of its own for each chunk, as an owner draws them: equal ones would give equal T2.
-    coins = seeded_coins(f"chunk {counts.class_counts.tolist()}")
-    chunk = make_chunk(small.tenant, "a", 0, counts, coins)
-    ciphertexts = decode_ciphertexts(small.tenant.parameters, chunk.vectors[0].ciphertexts)
-    return ModelState.empty(small.tenant, small.tenant.model("m")).learn(
-        small.tenant, "a", chunk.records, ciphertexts
-    )
+    coins = seeded_coins(f"chunk {count_table(small.tenant.schema, train).class_counts.tolist()}")
+    chunk = make_chunk(small.tenant, "a", 0, train, coins)
+    learner = naive_bayes(small)
+    return learner.learn(learner.starting(), "a", chunk.records, vectors_of(small, chunk))
 
 
 def journey(small: SmallTenant, train: EncodedRecords, rows: npt.NDArray[np.uint8]) -> Views:
     """Refresh and query one model; return what either unit was sent."""
-    model = model_of(small, count_table(small.tenant.schema, train))
+    model = model_of(small, train)
     unit = secondary_unit(small)
+    unit.heads.offer(head_of(small, model))
     at_master: View = []
     at_secondary: View = []
     contents: set[bytes] = set()
@@ -66,7 +67,7 @@ def journey(small: SmallTenant, train: EncodedRecords, rows: npt.NDArray[np.uint
         refresh = Rounds(unit)
         session, program = refresh_session(small, model)
         table = refresh.run(session, program)
-        query = query_for(small, rows, f"query {rows.tolist()}")
+        query = query_of_bits(small, rows, f"query {rows.tolist()}")
         asked = Rounds(unit, query)
         query_at, query_program = query_session(small, model, query, table)
         asked.run(query_at, query_program)

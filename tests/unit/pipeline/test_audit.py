@@ -16,14 +16,12 @@ from pipeline.errors import BrokerRefusedError
 from pipeline.transport import Message
 from roles.findings import MAX_FINDINGS
 from roles.judging import judge_messages
-from roles.master_unit import ScreenedChunk, refresh_subject
-from roles.session import session_name
+from roles.screening import ScreenedChunk
 from schemas.chunks import Withdrawal
 from schemas.codec import decode, encode
 from schemas.configuration import Limits
 from schemas.journal import JournalEntry, Receipt
 from schemas.reasons import ReasonCode
-from schemas.rounds import Request
 from schemas.topics import TopicName
 
 LIMITS = Limits(1000, 1 << 20, 100, 30, 1, 0)
@@ -99,7 +97,7 @@ def test_a_clean_log_has_no_findings(small: SmallTenant, written: WrittenLog, to
         "snapshots": 0,
         "sessions_recomputed": 0,
     }
-    model = written.unit.model
+    model = written.model
     assert result["model"] == {
         "id": "m",
         "version": model.version,
@@ -201,7 +199,7 @@ def test_entries_in_another_order(small: SmallTenant, topics: FixedTopics) -> No
 
 
 def test_a_second_entry_under_a_number(small: SmallTenant, written: WrittenLog, topics: FixedTopics) -> None:
-    entry = changed(JournalEntry(3, bytes(32), "reject", "chunks", 0, 0, b"", "", 0, 0, "malformed", 2))
+    entry = changed(JournalEntry(3, bytes(32), "reject", "chunks", 0, 0, b"", "", 0, 0, "malformed"))
     (value,) = written.seal("mu", TopicName.JOURNAL, "entry", 3, encode(entry))
     topics.insert(TopicName.JOURNAL, 6, value)
     report = run_audit(small, topics)
@@ -246,7 +244,7 @@ def test_a_chunk_with_a_bad_proof_that_was_accepted(small: SmallTenant) -> None:
     report = audit_of(small, accept_bad_proof)
     assert codes(report) == ["wrong_decision"]
     (finding,) = report.findings
-    assert "accept of 20 records, version 3; the rules give reject (bad_proof)" in finding.detail
+    assert "accept of 20 records; the rules give reject (bad_proof)" in finding.detail
     assert (finding.place.topic, finding.place.offset) == ("journal", 2)
     # The model is the one that MU has.
     assert report.as_dict()["model"]["sha256_recomputed"] is not None
@@ -311,7 +309,7 @@ async def answer_too_early(log: WrittenLog) -> None:
     (judged,) = judge_messages(log.unit, [refused])
     assert judged.reason == ReasonCode.NOT_ENOUGH_RECORDS
     accepted = log.unit.decide_reject(refused, ReasonCode.NOT_ENOUGH_RECORDS)
-    await log.write(changed(accepted, kind="query", reason="", records=2), refused)
+    await log.write(changed(accepted, kind="query", reason="", records=2, model_id="m"), refused)
 
 
 async def close_unknown_query(log: WrittenLog) -> None:
@@ -569,37 +567,21 @@ def test_heads_show_that_the_journal_was_longer(small: SmallTenant) -> None:
     assert codes(run_audit(small, topics)) == ["head_contradicts"]
 
 
-def refresh_request(log: WrittenLog, **changes: object) -> bytes:
-    subject = changed(refresh_subject(log.tenant, log.unit.model), **changes)
-    request = Request(session_name(log.tenant, subject), subject, bytes(32), 1, ())
-    (value,) = log.seal("mu", TopicName.ROUND_REQUESTS, "request", 1, encode(request))
-    return value
-
-
-async def refresh(log: WrittenLog, **changes: object) -> FixedTopics:
-    await log.learn(0)
-    await log.learn(1)
-    request = refresh_request(log, **changes)
-    await log.ask("asked")
+def test_rounds_are_for_the_units_alone(small: SmallTenant) -> None:
+    log = WrittenLog(small)
+    asyncio.run(write_with_heads(log))
     topics = FixedTopics.of(log.broker, "small")
-    topics.add(TopicName.ROUND_REQUESTS, request, partition=3)
-    # A body that is not for everybody says nothing.
+    # Whatever the units sealed: the public audit looks at the signature and no further.
     (sealed,) = log.seal("mu", TopicName.ROUND_REQUESTS, "request", 2, bytes(100))
     topics.add(TopicName.ROUND_REQUESTS, sealed, partition=3)
-    return topics
-
-
-def test_a_refresh_records_the_model(small: SmallTenant) -> None:
-    report = run_audit(small, asyncio.run(refresh(WrittenLog(small))))
-    assert codes(report) == []
-    assert report.as_dict()["model"]["matches"] is True
-
-
-@pytest.mark.parametrize("changes", [{"model_hash": bytes(32)}, {"records": 41}])
-def test_a_refresh_of_another_model(small: SmallTenant, changes: dict[str, object]) -> None:
-    report = run_audit(small, asyncio.run(refresh(WrittenLog(small), **changes)))
-    assert codes(report) == ["model_differs"]
-    assert report.findings[0].place.partition == 3
+    assert codes(run_audit(small, topics)) == []
+    topics.add(TopicName.ROUND_REQUESTS, flip(sealed), partition=3)
+    (finding,) = run_audit(small, topics).findings
+    assert (finding.code, finding.place.topic, finding.place.partition) == (
+        "bad_message",
+        "rounds.requests",
+        3,
+    )
 
 
 def test_findings_are_bounded(small: SmallTenant, topics: FixedTopics) -> None:

@@ -60,7 +60,7 @@ def test_the_whole_stream_gives_the_recorded_model(log: WrittenLog) -> None:
     report = run(log, target)
     result = report.as_dict()
     assert (result["chunks_accepted"], result["chunks_rejected"], result["withdrawals"]) == (3, 3, 1)
-    assert result["model"]["sha256_replayed"] == log.unit.model.hash(log.tenant).hex()
+    assert result["model"]["sha256_replayed"] == log.model.hash(log.tenant).hex()
     assert result["model"]["matches"] is True
     assert not report.differs
     # All but the chunk that MU has not decided, as it was signed.
@@ -89,7 +89,7 @@ def test_a_part_of_the_stream_has_a_model_of_its_own(log: WrittenLog) -> None:
     assert (report.messages, report.accepted) == (1, 1)
     assert report.model["sha256_recorded"] is None
     assert report.model["matches"] is None
-    assert report.model["sha256_replayed"] != log.unit.model.hash(log.tenant).hex()
+    assert report.model["sha256_replayed"] != log.model.hash(log.tenant).hex()
     assert not report.differs
 
 

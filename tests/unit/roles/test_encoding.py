@@ -99,6 +99,10 @@ def test_known_bits_and_counts() -> None:
         [0, 1, 0, 0, 0, 0, 1],
         [0, 1, 0, 0, 0, 1, 0],
     ]
+    # Of chosen attributes the same columns, in the schema's order.
+    assert encode_bits(SCHEMA, RECORDS, (1,)).tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]
+    assert encode_bits(SCHEMA, RECORDS, (0, 1)).tolist() == encode_bits(SCHEMA, RECORDS).tolist()
+    assert encode_bits(SCHEMA, RECORDS, ()).shape == (3, 0)
     assert encode_label_bits(SCHEMA, RECORDS).tolist() == [[0, 1], [1, 0], [0, 1]]
     counts = count_table(SCHEMA, RECORDS)
     assert counts.feature_counts.tolist() == [[0, 1], [1, 1], [0, 0], [0, 1], [0, 0], [0, 1], [1, 0]]

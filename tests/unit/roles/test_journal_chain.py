@@ -12,7 +12,7 @@ from schemas.reasons import ReasonCode
 
 
 def message(sequence: int, previous: bytes, entry_id: bytes, offset: int = 0) -> Arrival:
-    entry = JournalEntry(sequence, previous, "reject", "chunks", 0, sequence, b"", "", 0, 0, "malformed", 0)
+    entry = JournalEntry(sequence, previous, "reject", "chunks", 0, sequence, b"", "", 0, 0, "malformed")
     return Arrival("journal", 0, offset, entry_id, "mu", sequence, "entry", encode(entry))
 
 

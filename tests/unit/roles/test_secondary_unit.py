@@ -7,9 +7,12 @@ import msgspec
 import numpy as np
 import pytest
 from doubles import seeded_coins
+from linked_learners import MODELS, LinkedLearner, taught_chunk
 from round_trips import (
     Rounds,
     answer,
+    head_of,
+    naive_bayes,
     query_for,
     query_session,
     random_counts,
@@ -18,6 +21,7 @@ from round_trips import (
     replace_subject,
     request_of,
     secondary_unit,
+    started,
     trained,
 )
 from tenants import SmallTenant, small_tenant
@@ -28,16 +32,19 @@ from crypto.parameters import Ciphertext
 from crypto.service_key import half_open
 from roles.building_blocks.base_transfers import TransferBases, base_master, base_plan, base_subject
 from roles.building_blocks.seal import unseal
-from roles.classifiers.naive_bayes_table import TableShare, refresh_subject_of
+from roles.classifiers.learner import refresh_subject_of
+from roles.classifiers.naive_bayes_table import TableShare
 from roles.classifiers.naive_bayes_twin import NaiveBayesTwin
-from roles.encoding import EncodedRecords, encode_bits
+from roles.encoding import EncodedRecords
+from roles.head_watch import HeadWatch
 from roles.model_state import ModelState
 from roles.secondary_unit import MAX_OPEN_SESSIONS, SecondaryUnit
 from roles.session import Session, session_name
+from schemas.chunks import EncodedVector
 from schemas.configuration import Limits
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
-from schemas.rounds import Reply, Request
+from schemas.rounds import Reply, Request, Subject
 
 LIMITS = Limits(1000, 1 << 20, 5, 20, 1, 0)
 
@@ -55,16 +62,27 @@ class Recorded:
     rounds: Rounds
     sealed: list[Ciphertext]
 
+    def unit(self) -> SecondaryUnit:
+        """Return an SU as after a start, once it has read the heads."""
+        return informed_unit(self.small, self.model)
+
+
+def informed_unit(small: SmallTenant, model: ModelState) -> SecondaryUnit:
+    """Return an SU that has seen MU's head about a version."""
+    unit = secondary_unit(small)
+    assert unit.heads.offer(head_of(small, model))
+    return unit
+
 
 @pytest.fixture(scope="module")
 def recorded() -> Recorded:
     small = small_tenant(limits=LIMITS)
     model = trained(small, (20,))
-    unit = secondary_unit(small)
+    unit = informed_unit(small, model)
     refresh = Rounds(unit)
     table = refresh.run(*refresh_session(small, model))
     asked = random_records(small, 3, "asked")
-    query = query_for(small, encode_bits(small.tenant.schema, asked))
+    query = query_for(small, asked)
     rounds = Rounds(unit, query)
     sealed = rounds.run(*query_session(small, model, query, table))
     return Recorded(small, model, table, refresh, query, asked, rounds, sealed)
@@ -100,7 +118,7 @@ def test_the_session_over_the_wire_gives_the_twins_labels(recorded: Recorded) ->
 
 
 def test_every_step_asked_again_gets_the_same_bytes(recorded: Recorded) -> None:
-    unit = secondary_unit(recorded.small)
+    unit = recorded.unit()
     for position, (request, reply) in enumerate(
         zip(recorded.rounds.requests, recorded.rounds.replies, strict=True)
     ):
@@ -118,23 +136,23 @@ def test_every_step_asked_again_gets_the_same_bytes(recorded: Recorded) -> None:
 
 def test_a_restarted_unit_folds_the_requests_into_the_same_replies(recorded: Recorded) -> None:
     for stop in range(3):
-        unit = secondary_unit(recorded.small)
+        unit = recorded.unit()
         for request in recorded.rounds.requests[:stop]:
             answer(unit, request, recorded.query)
-        unit = secondary_unit(recorded.small)
+        unit = recorded.unit()
         replies = [answer(unit, request, recorded.query) for request in recorded.rounds.requests]
         assert replies == recorded.rounds.replies
-    assert answer(secondary_unit(recorded.small), recorded.refresh.requests[0]) == recorded.refresh.replies[0]
+    assert answer(recorded.unit(), recorded.refresh.requests[0]) == recorded.refresh.replies[0]
 
 
 def test_a_query_needs_no_refresh_in_this_process(recorded: Recorded) -> None:
     # SU's share of the table is recomputed from the subject.
-    unit = secondary_unit(recorded.small)
+    unit = recorded.unit()
     assert answer(unit, recorded.rounds.requests[0], recorded.query) == recorded.rounds.replies[0]
 
 
 def test_a_step_without_those_before_is_refused(recorded: Recorded) -> None:
-    unit = secondary_unit(recorded.small)
+    unit = recorded.unit()
     for request in (recorded.rounds.requests[1], recorded.rounds.requests[2]):
         assert refusal_without_powers(unit, request, recorded.query) == ReasonCode.PLAN_VIOLATION
     answer(unit, recorded.rounds.requests[0], recorded.query)
@@ -146,7 +164,7 @@ def test_a_step_without_those_before_is_refused(recorded: Recorded) -> None:
 
 
 def test_another_request_under_an_answered_step_is_refused_and_the_session_lives(recorded: Recorded) -> None:
-    unit = secondary_unit(recorded.small)
+    unit = recorded.unit()
     first, second, third = recorded.rounds.requests
     answer(unit, first, recorded.query)
     answer(unit, second, recorded.query)
@@ -165,7 +183,7 @@ def test_one_request_with_other_secret_inputs_at_su_has_another_salt_and_other_t
 ) -> None:
     # As after a change of seed: under equal salts the tables would XOR to Δ.
     request = recorded.refresh.requests[0]
-    unit = secondary_unit(recorded.small)
+    unit = recorded.unit()
     unit.seed = bytes(32)
     reply = answer(unit, request)
     original = recorded.refresh.replies[0]
@@ -199,7 +217,7 @@ PLAN_FAULTS: list[tuple[str, Callable[[Request], Request]]] = [
 def test_what_is_not_the_next_step_of_the_plan_is_refused_before_any_power(
     recorded: Recorded, fault: Callable[[Request], Request]
 ) -> None:
-    unit = secondary_unit(recorded.small)
+    unit = recorded.unit()
     for request, query in (
         (recorded.rounds.requests[0], recorded.query),
         (recorded.refresh.requests[0], None),
@@ -210,14 +228,19 @@ def test_what_is_not_the_next_step_of_the_plan_is_refused_before_any_power(
 
 SUBJECT_FAULTS: list[tuple[str, dict[str, object], ReasonCode]] = [
     ("purpose", {"purpose": "other"}, ReasonCode.PLAN_VIOLATION),
+    ("a purpose of other learners", {"purpose": "learn"}, ReasonCode.PLAN_VIOLATION),
     ("model", {"model_id": "n"}, ReasonCode.UNKNOWN_MODEL),
-    ("too few records", {"records": 19}, ReasonCode.PLAN_VIOLATION),
-    ("negative records", {"records": -1}, ReasonCode.PLAN_VIOLATION),
-    ("too many records", {"records": (1 << 20) + 1}, ReasonCode.PLAN_VIOLATION),
-    ("too few owners", {"owners": 0}, ReasonCode.PLAN_VIOLATION),
+    ("too few records", {"records": 19}, ReasonCode.UNKNOWN_HEAD),
+    ("negative records", {"records": -1}, ReasonCode.UNKNOWN_HEAD),
+    ("too many records", {"records": (1 << 20) + 1}, ReasonCode.UNKNOWN_HEAD),
+    ("too few owners", {"owners": 0}, ReasonCode.UNKNOWN_HEAD),
+    ("another hash", {"model_hash": bytes(32)}, ReasonCode.UNKNOWN_HEAD),
+    ("no hash", {"model_hash": b""}, ReasonCode.UNKNOWN_HEAD),
     ("a version", {"model_version": 1}, ReasonCode.PLAN_VIOLATION),
     ("a client", {"client": "c"}, ReasonCode.PLAN_VIOLATION),
+    ("a message", {"message_hash": bytes(32)}, ReasonCode.PLAN_VIOLATION),
     ("a number of rows", {"rows": 1}, ReasonCode.PLAN_VIOLATION),
+    ("a detail", {"detail": b"1"}, ReasonCode.PLAN_VIOLATION),
 ]
 
 
@@ -228,7 +251,31 @@ def test_a_refresh_that_is_not_due_is_refused(
     recorded: Recorded, changes: dict[str, object], reason: ReasonCode
 ) -> None:
     request = about(recorded.small, recorded.refresh.requests[0], **changes)
-    assert refusal_without_powers(secondary_unit(recorded.small), request, None) == reason
+    assert refusal_without_powers(recorded.unit(), request, None) == reason
+
+
+INSUFFICIENT: list[dict[str, object]] = [
+    {"records": 19},
+    {"records": (1 << 20) + 1},
+    {"owners": 0},
+]
+
+
+@pytest.mark.parametrize("changes", INSUFFICIENT)
+def test_a_model_that_may_not_answer_does_not_whatever_heads_were_seen(
+    recorded: Recorded, changes: dict[str, object]
+) -> None:
+    unit = secondary_unit(recorded.small)
+    # As if heads had been taken in under other limits.
+    unit.heads = HeadWatch(small_tenant(limits=Limits(1000, 1 << 30, 5, 0, 0, 0)).tenant)
+    head = msgspec.structs.replace(head_of(recorded.small, recorded.model), **changes)
+    assert unit.heads.offer(head)
+    for request, query in (
+        (recorded.refresh.requests[0], None),
+        (recorded.rounds.requests[0], recorded.query),
+    ):
+        hostile = about(recorded.small, request, **changes)
+        assert refusal_without_powers(unit, hostile, query) == ReasonCode.PLAN_VIOLATION
 
 
 QUERY_FAULTS: list[tuple[str, dict[str, object], ReasonCode]] = [
@@ -236,10 +283,14 @@ QUERY_FAULTS: list[tuple[str, dict[str, object], ReasonCode]] = [
     ("no rows", {"rows": 0}, ReasonCode.PLAN_VIOLATION),
     ("client", {"client": "a"}, ReasonCode.PLAN_VIOLATION),
     ("no client", {"client": ""}, ReasonCode.PLAN_VIOLATION),
-    ("model", {"model_id": "n"}, ReasonCode.PLAN_VIOLATION),
-    ("too few records", {"records": 19}, ReasonCode.PLAN_VIOLATION),
-    ("too few owners", {"owners": 0}, ReasonCode.PLAN_VIOLATION),
-    ("a wider model", {"records": 40}, ReasonCode.PLAN_VIOLATION),
+    ("model", {"model_id": "n"}, ReasonCode.UNKNOWN_MODEL),
+    ("too few records", {"records": 19}, ReasonCode.UNKNOWN_HEAD),
+    ("too few owners", {"owners": 0}, ReasonCode.UNKNOWN_HEAD),
+    ("a wider model", {"records": 40}, ReasonCode.UNKNOWN_HEAD),
+    ("another content", {"model_hash": bytes(32)}, ReasonCode.UNKNOWN_HEAD),
+    ("another version of the content", {"model_version": 2}, ReasonCode.UNKNOWN_HEAD),
+    ("purpose", {"purpose": "learn"}, ReasonCode.PLAN_VIOLATION),
+    ("a detail", {"detail": b"1"}, ReasonCode.PLAN_VIOLATION),
 ]
 
 
@@ -249,36 +300,49 @@ QUERY_FAULTS: list[tuple[str, dict[str, object], ReasonCode]] = [
 def test_a_query_session_that_does_not_match_the_clients_query_is_refused(
     recorded: Recorded, changes: dict[str, object], reason: ReasonCode
 ) -> None:
-    unit = secondary_unit(recorded.small)
+    unit = recorded.unit()
     request = about(recorded.small, recorded.rounds.requests[0], **changes)
     assert refusal_without_powers(unit, request, recorded.query) == reason
+
+
+def with_bytes(query: Query, data: bytes, encoding: str = "bits") -> Query:
+    return msgspec.structs.replace(query, vectors=(EncodedVector(encoding, data),))
 
 
 HOSTILE_QUERIES: list[tuple[str, Callable[[SmallTenant, Query], Query | None], ReasonCode]] = [
     ("none", lambda small, q: None, ReasonCode.PLAN_VIOLATION),
     ("model", lambda small, q: msgspec.structs.replace(q, model_id="n"), ReasonCode.PLAN_VIOLATION),
     ("rows", lambda small, q: msgspec.structs.replace(q, rows=2), ReasonCode.PLAN_VIOLATION),
-    ("no bytes", lambda small, q: msgspec.structs.replace(q, ciphertexts=b""), ReasonCode.PLAN_VIOLATION),
+    ("no bytes", lambda small, q: with_bytes(q, b""), ReasonCode.PLAN_VIOLATION),
     (
         "odd bytes",
-        lambda small, q: msgspec.structs.replace(q, ciphertexts=b"1"),
-        ReasonCode.INVALID_CIPHERTEXT,
+        lambda small, q: with_bytes(q, b"1"),
+        ReasonCode.PLAN_VIOLATION,
+    ),
+    ("no vector", lambda small, q: msgspec.structs.replace(q, vectors=()), ReasonCode.PLAN_VIOLATION),
+    (
+        "two vectors",
+        lambda small, q: msgspec.structs.replace(q, vectors=q.vectors * 2),
+        ReasonCode.PLAN_VIOLATION,
+    ),
+    (
+        "encoding",
+        lambda small, q: with_bytes(q, q.vectors[0].ciphertexts, "words"),
+        ReasonCode.PLAN_VIOLATION,
     ),
     (
         "one more",
-        lambda small, q: msgspec.structs.replace(q, ciphertexts=q.ciphertexts + bytes(128)),
+        lambda small, q: with_bytes(q, q.vectors[0].ciphertexts + bytes(128)),
         ReasonCode.PLAN_VIOLATION,
     ),
     (
         "T2 = 0",
-        lambda small, q: msgspec.structs.replace(q, ciphertexts=bytes(len(q.ciphertexts))),
+        lambda small, q: with_bytes(q, bytes(len(q.vectors[0].ciphertexts))),
         ReasonCode.INVALID_CIPHERTEXT,
     ),
     (
         "another's T2",
-        lambda small, q: query_for(
-            small, encode_bits(small.tenant.schema, random_records(small, 3, "x")), "x"
-        ),
+        lambda small, q: query_for(small, random_records(small, 3, "x"), "x"),
         ReasonCode.NOT_OPENABLE,
     ),
 ]
@@ -290,7 +354,7 @@ HOSTILE_QUERIES: list[tuple[str, Callable[[SmallTenant, Query], Query | None], R
 def test_su_takes_t2_from_the_clients_own_message_and_checks_it(
     recorded: Recorded, hostile: Callable[[SmallTenant, Query], Query | None], reason: ReasonCode
 ) -> None:
-    unit = secondary_unit(recorded.small)
+    unit = recorded.unit()
     reply = answer(unit, recorded.rounds.requests[0], hostile(recorded.small, recorded.query))
     assert (reply.reason, reply.sections) == (reason, ())
     # The failed attempt leaves nothing behind.
@@ -301,14 +365,14 @@ def test_su_takes_t2_from_the_clients_own_message_and_checks_it(
 def test_too_many_rows_are_refused_although_the_client_asked_for_them(recorded: Recorded) -> None:
     query = msgspec.structs.replace(recorded.query, rows=6)
     request = about(recorded.small, recorded.rounds.requests[0], rows=6)
-    reason = refusal_without_powers(secondary_unit(recorded.small), request, query)
+    reason = refusal_without_powers(recorded.unit(), request, query)
     assert reason == ReasonCode.TOO_MANY_ROWS
 
 
 @pytest.mark.parametrize("excess", [1, -1])
 def test_a_masked_value_longer_than_slots_and_mask_is_out_of_range(recorded: Recorded, excess: int) -> None:
     small, request = recorded.small, recorded.refresh.requests[0]
-    layout = recorded.model.layout
+    layout = naive_bayes(small).layout(recorded.model)
     huge = excess << (layout.packed_bits + 81)
     halves = half_open(
         small.tenant.parameters,
@@ -318,7 +382,7 @@ def test_a_masked_value_longer_than_slots_and_mask_is_out_of_range(recorded: Rec
     )
     width = small.tenant.parameters.component_bytes
     masked = b"".join(half.to_bytes(width, "big") for half in halves)
-    reply = answer(secondary_unit(small), changed(request, sections=(masked, *request.sections[1:])))
+    reply = answer(recorded.unit(), changed(request, sections=(masked, *request.sections[1:])))
     assert (reply.reason, reply.sections) == (ReasonCode.OUT_OF_RANGE, ())
 
 
@@ -328,7 +392,7 @@ def test_components_out_of_range_are_refused(recorded: Recorded, section: int, f
     request = recorded.refresh.requests[0]
     sections = list(request.sections)
     sections[section] = filling * len(sections[section])
-    reply = answer(secondary_unit(recorded.small), changed(request, sections=tuple(sections)))
+    reply = answer(recorded.unit(), changed(request, sections=tuple(sections)))
     assert reply.reason in {ReasonCode.PROTOCOL_ERROR, ReasonCode.NOT_OPENABLE}
 
 
@@ -336,11 +400,11 @@ def test_components_out_of_range_are_refused(recorded: Recorded, section: int, f
 
 
 def test_the_oldest_sessions_make_room_and_can_be_begun_anew(recorded: Recorded) -> None:
-    unit = secondary_unit(recorded.small)
+    unit = recorded.unit()
     first = recorded.rounds.requests[0]
     answer(unit, first, recorded.query)
     for offset in range(1, MAX_OPEN_SESSIONS + 1):
-        answer(unit, about(recorded.small, first, query_offset=offset), recorded.query)
+        answer(unit, about(recorded.small, first, offset=offset), recorded.query)
     assert not unit.is_open(first.session)
     reply = answer(unit, recorded.rounds.requests[1], recorded.query)
     assert reply.reason == ReasonCode.PLAN_VIOLATION
@@ -364,6 +428,7 @@ def test_the_base_session_pairs_the_units_and_is_stored_before_it_ends(recorded:
     stored: list[TransferBases] = []
     unit = secondary_unit(small, with_bases=False)
     unit.store_bases = stored.append
+    unit.heads.offer(head_of(small, recorded.model))
     refused = answer(unit, recorded.refresh.requests[0])
     assert refused.reason == ReasonCode.PLAN_VIOLATION
     rounds, own = base_rounds(small, unit, small.master.seed)
@@ -415,7 +480,7 @@ def test_finished_sessions_are_kept_up_to_a_number_of_bytes(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("roles.secondary_unit.MAX_FINISHED_BYTES", 1)
-    unit = secondary_unit(recorded.small)
+    unit = recorded.unit()
     assert answer(unit, recorded.refresh.requests[0]) == recorded.refresh.replies[0]
     for request in recorded.rounds.requests:
         answer(unit, request, recorded.query)
@@ -423,3 +488,143 @@ def test_finished_sessions_are_kept_up_to_a_number_of_bytes(
     with counting() as tally:
         assert answer(unit, recorded.refresh.requests[0]) == recorded.refresh.replies[0]
     assert tally.powers_short > 0
+
+
+# --- heads
+
+
+def test_no_head_no_help(recorded: Recorded) -> None:
+    unit = secondary_unit(recorded.small)
+    for request, query in (
+        (recorded.refresh.requests[0], None),
+        (recorded.rounds.requests[0], recorded.query),
+    ):
+        assert refusal_without_powers(unit, request, query) == ReasonCode.UNKNOWN_HEAD
+        assert not unit.is_open(request.session)
+    # The head of another version is none.
+    other = trained(recorded.small, (20, 5))
+    assert unit.heads.offer(head_of(recorded.small, other, 1))
+    assert refusal_without_powers(unit, recorded.refresh.requests[0], None) == ReasonCode.UNKNOWN_HEAD
+    assert refusal_without_powers(unit, recorded.rounds.requests[0], recorded.query) == (
+        ReasonCode.UNKNOWN_HEAD
+    )
+
+
+def test_a_head_that_comes_late_is_enough(recorded: Recorded) -> None:
+    unit = secondary_unit(recorded.small)
+    assert answer(unit, recorded.refresh.requests[0]).reason == ReasonCode.UNKNOWN_HEAD
+    unit.heads.offer(head_of(recorded.small, recorded.model))
+    assert answer(unit, recorded.refresh.requests[0]) == recorded.refresh.replies[0]
+    assert [answer(unit, request, recorded.query) for request in recorded.rounds.requests] == (
+        recorded.rounds.replies
+    )
+
+
+def test_a_session_that_has_begun_goes_on_without_its_head(recorded: Recorded) -> None:
+    unit = recorded.unit()
+    first, second, third = recorded.rounds.requests
+    answer(unit, first, recorded.query)
+    unit.heads = HeadWatch(recorded.small.tenant)
+    assert answer(unit, second, recorded.query) == recorded.rounds.replies[1]
+    assert answer(unit, third, recorded.query) == recorded.rounds.replies[2]
+
+
+# --- learners that are taught
+
+MIXED = small_tenant(limits=Limits(1000, 1 << 20, 5, 20, 1, 0), models=MODELS)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """A model taught over the wire, and one query about it."""
+
+    linked: LinkedLearner
+    unit: SecondaryUnit
+    rounds: list[Rounds]
+    state: ModelState
+
+
+def taught_over_the_wire(model_id: str) -> Lessons:
+    """Teach a model its first chunk; SU has seen no head."""
+    linked, unit = LinkedLearner(MIXED, model_id), secondary_unit(MIXED)
+    chunk = taught_chunk(MIXED, 0, random_records(MIXED, 24, "lesson"))
+    state, ran = linked.learner.starting(), []
+    teaching = linked.taught.teach(state, [chunk])
+    call = next(teaching)
+    try:
+        while True:
+            ran.append(Rounds(unit))
+            call = teaching.send(ran[-1].run(*started(MIXED, call)))
+    except StopIteration as finished:
+        state = state.taking("a", chunk.records, finished.value.content)
+    return Lessons(linked, unit, ran, state)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "purposes"), [("lr", ["learn"]), ("bins", ["learn"]), ("dt", ["learn", "grow"])]
+)
+def test_lessons_need_no_head_and_a_restarted_unit_gives_the_same_bytes(
+    model_id: str, purposes: list[str]
+) -> None:
+    lessons = taught_over_the_wire(model_id)
+    assert [rounds.requests[0].subject.purpose for rounds in lessons.rounds] == purposes
+    again = secondary_unit(MIXED)
+    for rounds in lessons.rounds:
+        for position, request in enumerate(rounds.requests):
+            assert answer(again, request) == rounds.replies[position]
+            assert answer(again, request) == rounds.replies[position]
+
+
+@pytest.mark.parametrize("model_id", ["lr", "bins", "dt"])
+def test_a_taught_model_answers_once_its_head_was_seen(model_id: str) -> None:
+    lessons = taught_over_the_wire(model_id)
+    linked, unit, state = lessons.linked, lessons.unit, lessons.state
+    query = linked.query(random_records(MIXED, 3, "asked"))
+    first = linked.learner.preparation(state) or linked.asking(state, None, query)
+    session, program = started(MIXED, first)
+    sections = next(program)
+    session.absorb_request(sections)
+    refused = answer(unit, request_of(session, sections), query)
+    assert refused.reason == ReasonCode.UNKNOWN_HEAD
+    assert unit.heads.offer(msgspec.structs.replace(head_of(MIXED, state), model_id=model_id))
+    preparation = linked.learner.preparation(state)
+    prepared = None if preparation is None else Rounds(unit).run(*started(MIXED, preparation))
+    sealed = Rounds(unit, query).run(*started(MIXED, linked.asking(state, prepared, query)))
+    labels = unseal(MIXED.client_key, MIXED.tenant.label_layout(3), sealed)
+    assert list(labels) == list(linked.ask(state, prepared, query).labels)
+
+
+@pytest.mark.parametrize("model_id", ["lr", "bins", "dt"])
+def test_a_lesson_with_another_detail_or_size_is_refused_or_another_session(model_id: str) -> None:
+    request = taught_over_the_wire(model_id).rounds[0].requests[0]
+    faults: list[tuple[dict[str, object], set[str]]] = [
+        ({"detail": b""}, {ReasonCode.PLAN_VIOLATION}),
+        ({"detail": request.subject.detail + b"1"}, {ReasonCode.PLAN_VIOLATION}),
+        ({"purpose": "grow"}, {ReasonCode.PLAN_VIOLATION}),
+        # No head speaks of the model before it has learnt anything.
+        ({"purpose": "refresh"}, {ReasonCode.UNKNOWN_HEAD}),
+        ({"purpose": "query"}, {ReasonCode.PLAN_VIOLATION}),
+        ({"model_id": "nb"}, {ReasonCode.PLAN_VIOLATION}),
+        ({"model_id": "other"}, {ReasonCode.UNKNOWN_MODEL}),
+    ]
+    if model_id != "dt":
+        # Of a tree the sizes of all chunks stand in the detail.
+        faults += [({"rows": rows}, {ReasonCode.PLAN_VIOLATION}) for rows in (-1, 0, 23, 1001)]
+    for changes, reasons in faults:
+        hostile = about(MIXED, request, **changes)
+        assert refusal_without_powers(secondary_unit(MIXED), hostile, None) in reasons, changes
+
+
+@pytest.mark.parametrize("model_id", ["lr", "dt"])
+def test_a_detail_larger_than_any_message_is_refused(model_id: str) -> None:
+    # A request travels in parts and may be larger than what `decode` reads by default.
+    subject = Subject("learn", model_id, rows=5, detail=bytes((4 << 20) + 1))
+    request = Request(session_name(MIXED.tenant, subject), subject, bytes(32), 1, ())
+    assert answer(secondary_unit(MIXED), request).reason in {ReasonCode.PLAN_VIOLATION, ReasonCode.TOO_LARGE}
+
+
+def test_the_detail_of_another_model_names_no_session_of_this_one() -> None:
+    details = {name: taught_over_the_wire(name).rounds[0].requests[0] for name in ("lr", "dt")}
+    for name, other in (("lr", "dt"), ("dt", "lr")):
+        hostile = about(MIXED, details[name], detail=details[other].subject.detail)
+        assert refusal_without_powers(secondary_unit(MIXED), hostile, None) == ReasonCode.PLAN_VIOLATION

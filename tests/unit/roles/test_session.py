@@ -22,7 +22,7 @@ from roles.session import (
 from schemas.rounds import Subject
 
 PLAN = Plan("test", 1, (), (Step("only", (), (Section("a", 1),), (Section("b", 1),)),) * 2)
-SUBJECT = Subject("query", "m", 1, bytes(32), 9, 1, "c", bytes(32), 0, 5, 2)
+SUBJECT = Subject("query", "m", 1, bytes(32), 9, 1, "c", bytes(32), 0, 5, 2, b"detail")
 SEED = bytes(range(32))
 
 
@@ -46,10 +46,11 @@ def test_every_field_of_the_subject_names_another_session(small: SmallTenant) ->
         "records": 10,
         "owners": 2,
         "client": "d",
-        "query_hash": b"1" + bytes(31),
-        "query_partition": 1,
-        "query_offset": 6,
+        "message_hash": b"1" + bytes(31),
+        "partition": 1,
+        "offset": 6,
         "rows": 3,
+        "detail": b"other detail",
     }
     assert set(others) == set(SUBJECT.__struct_fields__)
     names = {

@@ -1,16 +1,19 @@
 """Numbers as words: exact, clipped, the same on every platform."""
 
+from dataclasses import replace
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tenants import small_schema
+from round_trips import random_records
+from tenants import small_schema, small_tenant
 
 from crypto.errors import LocalProtocolError
 from roles.classifiers.logistic_regression_shape import LogisticRecords
-from roles.encoding import MissingValueError, NotANumberError
-from roles.word_encoding import WORD_LIMIT, NumberScaler, collect_words, number_scalers, numeric_columns
+from roles.encoding import MissingValueError, NotANumberError, collect_records
+from roles.word_encoding import WORD_LIMIT, NumberScaler, number_scalers, numeric_columns, words_of
 from schemas.data_schema import Missing, NumericAttribute
 
 
@@ -50,12 +53,33 @@ def test_columns_follow_the_schema() -> None:
     assert len(number_scalers(schema)) == 1
     mixed = LogisticRecords.of_schema(schema, scaled=True)
     assert (mixed.words, mixed.used_attributes, mixed.features) == (1, (0, 1), 7)
-    assert mixed.query_bits == schema.onehot_columns
-    assert mixed.label_columns == (10, 11, 12)
-    assert LogisticRecords.of_schema(schema, scaled=False).features == schema.onehot_columns
+    # The bins of what is a number are no bits of its records at all.
+    assert mixed.query_bits == 6
+    assert mixed.label_columns == (6, 7, 8)
+    binned = LogisticRecords.of_schema(schema, scaled=False)
+    assert (binned.words, binned.features, binned.query_bits) == (0, 10, schema.onehot_columns)
+
+
+def test_bits_that_are_published_for_others_are_left_alone() -> None:
+    schema = small_schema()
+    beside = LogisticRecords.of_schema(schema, scaled=True, bit_attributes=(0, 1, 2))
+    assert (beside.words, beside.used_attributes, beside.features) == (1, (0, 1), 7)
+    assert beside.query_bits == schema.onehot_columns
+    assert beside.bit_columns == tuple(range(6))
+    assert beside.label_columns == (10, 11, 12)
 
 
 def test_words_are_checked() -> None:
-    assert collect_words([[1, -1023]], 2).shape == (1, 2)
-    with pytest.raises(LocalProtocolError):
-        collect_words([[1024]], 1)
+    records = random_records(small_tenant(), 2, "words")
+    good = np.array([[1023], [-1023]], dtype=np.int32)
+    assert words_of(replace(records, words=good)).tolist() == [[1023], [-1023]]
+    for words in (None, good[:1], good + np.int32(1)):
+        with pytest.raises(LocalProtocolError, match="no words"):
+            words_of(replace(records, words=words))
+
+
+def test_collected_words_keep_one_row_per_record() -> None:
+    records = collect_records([(0, 1), (2, 3)], [0, 1], [(1, -1023), (0, 5)])
+    assert words_of(records).tolist() == [[1, -1023], [0, 5]]
+    # Also where a schema has no numbers.
+    assert words_of(collect_records([(0,), (1,)], [0, 1], [(), ()])).shape == (2, 0)

@@ -188,8 +188,17 @@ def test_the_tie_threshold() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_leaves": 0}, {"attempt_records": 0}, {"confidence_16": 0}, {"tie_records": -1}]
+    "wrong",
+    [
+        {"max_leaves": 0},
+        {"max_leaves": 1 << 40},
+        {"attempt_records": 0},
+        {"chunks_per_seal": 65},
+        {"leaves_per_attempt": 65},
+        {"confidence_16": 0},
+        {"tie_records": -1},
+    ],
 )
 def test_settings_are_checked(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"leaf|after|range"):
+    with pytest.raises(ValueError, match=r"between|range"):
         TreeSettings(**wrong)

@@ -1,0 +1,178 @@
+"""MU's index of its journal in one SQLite file, with the mark of how far the journal was.
+
+What it holds follows from the journal, and it can be made anew from it. The mark does not: a journal
+that lacks the entry which the mark names was replaced by an older copy, and MU stops rather than go
+on with it (docs/security.md, rule 7).
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from pipeline.errors import StorageError, StorageFullError
+from roles.journal_index import AcceptedChunk
+from schemas.journal import GENESIS, JournalEntry
+
+_MAX_INTEGER = (1 << 63) - 1
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS chunk (
+    owner TEXT NOT NULL, owner_sequence INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    message_hash BLOB NOT NULL, records INTEGER NOT NULL, partition INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL, withdrawn INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (owner, owner_sequence)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS query (
+    client TEXT NOT NULL, query_id BLOB NOT NULL, message_hash BLOB NOT NULL, rows INTEGER NOT NULL,
+    PRIMARY KEY (client, query_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS asked (client TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mark (
+    only INTEGER PRIMARY KEY CHECK (only = 0), sequence INTEGER NOT NULL, head BLOB NOT NULL,
+    "offset" INTEGER NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalMark:
+    """How far the journal was, as MU last made sure.
+
+    Attributes:
+        sequence: Of the last entry; −1 before the first.
+        head: Its id.
+        offset: Behind it on the journal's topic.
+    """
+
+    sequence: int = -1
+    head: bytes = GENESIS
+    offset: int = 0
+
+
+class JournalIndexFile:
+    """A `JournalIndex` on disk; safe to use from several threads.
+
+    What is added becomes durable with the next `commit`, together with the mark.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the index, or make it.
+
+        Raises:
+            StorageError: The file is damaged or cannot be used.
+            StorageFullError: There is no room to make it.
+        """
+        self._path = path
+        self._lock = Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError("MU's index cannot be opened", file=path) from error
+        with self._translated("opened"):
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.executescript(_TABLES)
+
+    def close(self) -> None:
+        """Close the file; what was not committed is dropped."""
+        with self._lock:
+            self._connection.close()
+
+    # --- the mark
+
+    def mark(self) -> JournalMark:
+        """Return how far the journal was."""
+        rows = self._run('SELECT sequence, head, "offset" FROM mark')
+        if not rows:
+            return JournalMark()
+        sequence, head, offset = rows[0]
+        return JournalMark(int(sequence), bytes(head), int(offset))
+
+    def commit(self, mark: JournalMark) -> None:
+        """Make everything added durable, and the mark with it."""
+        with self._lock, self._translated("written"):
+            self._begin()
+            values = (mark.sequence, mark.head, mark.offset)
+            self._connection.execute("INSERT OR REPLACE INTO mark VALUES (0, ?, ?, ?)", values)
+            self._connection.execute("COMMIT")
+
+    # --- JournalIndex
+
+    def chunk(self, owner: str, sequence: int) -> AcceptedChunk | None:
+        """See `JournalIndex.chunk`."""
+        if not 0 <= sequence <= _MAX_INTEGER:
+            # A withdrawal may name any number; envelopes carry none of these.
+            return None
+        rows = self._run(
+            'SELECT sequence, message_hash, records, partition, "offset", withdrawn FROM chunk'
+            " WHERE owner = ? AND owner_sequence = ?",
+            *(owner, sequence),
+        )
+        if not rows:
+            return None
+        number, message_hash, records, partition, offset, withdrawn = rows[0]
+        return AcceptedChunk(number, bytes(message_hash), records, partition, offset, bool(withdrawn))
+
+    def query(self, client: str, query_id: bytes) -> bytes | None:
+        """See `JournalIndex.query`."""
+        rows = self._run("SELECT message_hash FROM query WHERE client = ? AND query_id = ?", client, query_id)
+        return bytes(rows[0][0]) if rows else None
+
+    def rows_asked(self, client: str) -> int:
+        """See `JournalIndex.rows_asked`."""
+        rows = self._run("SELECT rows FROM asked WHERE client = ?", client)
+        return int(rows[0][0]) if rows else 0
+
+    def add_chunk(self, entry: JournalEntry) -> None:
+        """See `JournalIndex.add_chunk`."""
+        self._change(
+            "INSERT OR IGNORE INTO chunk (owner, owner_sequence, sequence, message_hash, records, partition,"
+            ' "offset") VALUES (?, ?, ?, ?, ?, ?, ?)',
+            *(entry.sender, entry.sender_sequence, entry.sequence, entry.message_hash, entry.records),
+            *(entry.partition, entry.offset),
+        )
+
+    def withdraw(self, entry: JournalEntry) -> None:
+        """See `JournalIndex.withdraw`."""
+        self._change(
+            "UPDATE chunk SET withdrawn = 1 WHERE owner = ? AND owner_sequence = ?",
+            *(entry.sender, entry.sender_sequence),
+        )
+
+    def add_query(self, entry: JournalEntry, query_id: bytes) -> None:
+        """See `JournalIndex.add_query`."""
+        values = (entry.sender, query_id, entry.message_hash, entry.records)
+        if self._change("INSERT OR IGNORE INTO query VALUES (?, ?, ?, ?)", *values):
+            self._change(
+                "INSERT INTO asked VALUES (?, ?)"
+                " ON CONFLICT (client) DO UPDATE SET rows = rows + excluded.rows",
+                *(entry.sender, entry.records),
+            )
+
+    # --- SQLite
+
+    def _run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock, self._translated("read"):
+            return self._connection.execute(statement, values).fetchall()
+
+    def _change(self, statement: str, *values: object) -> int:
+        with self._lock, self._translated("written"):
+            self._begin()
+            return self._connection.execute(statement, values).rowcount
+
+    def _begin(self) -> None:
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN IMMEDIATE")
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+            kind = StorageFullError if full else StorageError
+            raise kind(f"MU's index cannot be {what}", file=self._path) from error

@@ -1,0 +1,101 @@
+"""Sealed models on the snapshots topic: written by MU, found again by their place."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from crypto.dtpkc import Ciphertext
+from crypto.errors import CryptoError, LocalProtocolError, SchemaError
+from crypto.parameters import decode_ciphertexts, encode_ciphertexts
+from pipeline.mailbox import Publisher, sequence_of
+from pipeline.stored_message import stored_message
+from pipeline.transport import Transport
+from roles.learners import AnyLearner
+from roles.model_state import ModelState
+from roles.tenant import Tenant
+from schemas.codec import decode, encode
+from schemas.snapshots import SealedModel, SealedPlace
+from schemas.topics import TopicName
+
+KIND = "model"
+KEPT_VERSIONS = 64
+"""Versions of a model that a compacted topic keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class AbsentContent:
+    """Stands for the content of a version that nobody has looked up yet.
+
+    Attributes:
+        place: Where it lies.
+    """
+
+    place: SealedPlace
+
+    @property
+    def public_ciphertexts(self) -> tuple[Ciphertext, ...]:
+        """Nothing can be done with it before it is looked up."""
+        raise LocalProtocolError("the content of this version was not looked up")
+
+
+async def seal_model(publisher: Publisher, learner: AnyLearner, model: ModelState) -> SealedPlace:
+    """Put a version on the snapshots topic; return where it lies."""
+    body, model_hash = await asyncio.to_thread(_sealed, learner, model)
+    key = f"{learner.model_id}/{model.version % KEPT_VERSIONS}".encode()
+    published = await publisher.publish(TopicName.SNAPSHOTS, KIND, sequence_of(body), body, key=key)
+    position = published.position
+    return SealedPlace(position.partition, position.offset, published.message_hash, model_hash)
+
+
+async def sealed_model(
+    transport: Transport, tenant: Tenant, learner: AnyLearner, place: SealedPlace
+) -> ModelState | None:
+    """Return the version that lies at a place; None if another one does, or nothing."""
+    arrival = await stored_message(
+        transport, tenant, TopicName.SNAPSHOTS, place.partition, place.offset, place.message_hash
+    )
+    if arrival is None or arrival.kind != KIND:
+        return None
+    return await asyncio.to_thread(_restored, learner, arrival.body, place)
+
+
+def _sealed(learner: AnyLearner, model: ModelState) -> tuple[bytes, bytes]:
+    ciphertexts = encode_ciphertexts(learner.tenant.parameters, model.ciphertexts)
+    body = encode(
+        SealedModel(
+            learner.model_id,
+            model.version,
+            model.chunks,
+            model.records,
+            tuple(sorted(model.records_of.items())),
+            learner.detail(model.content),
+            ciphertexts,
+        )
+    )
+    return body, hashlib.sha256(ciphertexts).digest()
+
+
+def _restored(learner: AnyLearner, body: bytes, place: SealedPlace) -> ModelState | None:
+    try:
+        sealed = decode(SealedModel, body, max(len(body), 1))
+        if sealed.model_id != learner.model_id:
+            return None
+        if hashlib.sha256(sealed.ciphertexts).digest() != place.model_hash:
+            return None
+        parameters = learner.tenant.parameters
+        ciphertexts = tuple(decode_ciphertexts(parameters, sealed.ciphertexts))
+        # Only what can be written again is in range.
+        encode_ciphertexts(parameters, ciphertexts)
+        content = learner.restored(sealed.detail, sealed.records, ciphertexts)
+    except (SchemaError, CryptoError, ValueError):
+        return None
+    return ModelState(
+        learner.spec,
+        content,
+        sealed.version,
+        sealed.chunks,
+        sealed.records,
+        MappingProxyType(dict(sealed.records_of)),
+        place,
+    )

@@ -1,0 +1,188 @@
+"""Snapshots of MU: from one on the journal is folded, instead of from its first entry.
+
+A snapshot says where MU stood after an entry, and names sealed models that were written before it. Old
+ones do no harm: the journal tells the rest.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from crypto.errors import SchemaError
+from pipeline.mailbox import Publisher, sequence_of
+from pipeline.sealed_models import AbsentContent, seal_model, sealed_model
+from pipeline.transport import Message, Transport
+from roles.journal_index import JournalIndex
+from roles.learners import AnyLearner
+from roles.master_unit import MasterUnit
+from roles.model_state import ModelState
+from roles.tenant import Tenant
+from schemas.codec import decode, encode
+from schemas.envelope import open_envelope
+from schemas.snapshots import ModelPlace, OpenQuery, SealedPlace, Snapshot
+from schemas.topics import TopicName, topic_name
+
+KIND = "snapshot"
+KEPT_SNAPSHOTS = 4
+"""Snapshots that a compacted topic keeps."""
+_BLOCK_MESSAGES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """MU's state at one moment, as far as a snapshot needs it; nothing in it changes any more.
+
+    Attributes:
+        journal_sequence: Of the last entry that is in.
+        journal_head: Its id.
+        journal_offset: Behind it on its topic.
+        next_offsets: Where to go on reading.
+        models: Learner, current version, answering version and the rest of every model.
+        open_queries: Entry and version of queries that are not answered.
+    """
+
+    journal_sequence: int
+    journal_head: bytes
+    journal_offset: int
+    next_offsets: tuple[tuple[str, int, int], ...]
+    models: tuple[tuple[AnyLearner, ModelState, ModelState, ModelPlace], ...]
+    open_queries: tuple[tuple[AnyLearner, OpenQuery, ModelState], ...]
+
+
+_NOWHERE = SealedPlace(0, 0, b"", b"")
+
+
+def capture(unit: MasterUnit, journal_offset: int) -> Captured:
+    """Return the state after the last entry folded."""
+    return Captured(
+        unit.next_sequence - 1,
+        unit.head,
+        journal_offset,
+        tuple((topic, partition, offset) for (topic, partition), offset in sorted(unit.next_offset.items())),
+        tuple(
+            (
+                kept.learner,
+                kept.model,
+                kept.answering,
+                ModelPlace(name, _NOWHERE, _NOWHERE, kept.answering_at, tuple(kept.waiting)),
+            )
+            for name, kept in unit.models.items()
+        ),
+        tuple(
+            (unit.models[entry.model_id].learner, OpenQuery(entry, _NOWHERE), model)
+            for entry, model in unit.open_queries.values()
+        ),
+    )
+
+
+async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
+    """Seal what is not sealed yet, then write the snapshot, last of all."""
+    places: dict[tuple[str, int], SealedPlace] = {}
+
+    async def place_of(learner: AnyLearner, model: ModelState) -> SealedPlace:
+        if isinstance(model.content, AbsentContent):
+            return model.content.place
+        if model.sealed_at is not None:
+            return model.sealed_at
+        key = learner.model_id, model.version
+        if key not in places:
+            places[key] = await seal_model(publisher, learner, model)
+        return places[key]
+
+    models = [
+        ModelPlace(
+            place.model_id,
+            await place_of(learner, current),
+            await place_of(learner, answering),
+            place.answering_at,
+            place.waiting,
+        )
+        for learner, current, answering, place in captured.models
+    ]
+    queries = [
+        OpenQuery(query.entry, await place_of(learner, model))
+        for learner, query, model in captured.open_queries
+    ]
+    body = encode(
+        Snapshot(
+            captured.journal_sequence,
+            captured.journal_head,
+            captured.journal_offset,
+            captured.next_offsets,
+            tuple(models),
+            tuple(queries),
+        )
+    )
+    key = f"snapshot/{captured.journal_sequence % KEPT_SNAPSHOTS}".encode()
+    await publisher.publish(TopicName.SNAPSHOTS, KIND, sequence_of(body), body, key=key)
+
+
+async def last_snapshot(transport: Transport, tenant: Tenant) -> Snapshot | None:
+    """Return the last snapshot on the topic that MU signed, None if there is none.
+
+    Cost:
+        Reads back over the models that were sealed after it.
+    """
+    name = topic_name(tenant.name, TopicName.SNAPSHOTS)
+    beginning = await transport.beginning_offset(name, 0)
+    end = await transport.end_offset(name, 0)
+    while end > beginning:
+        start = max(beginning, end - _BLOCK_MESSAGES)
+        offset, found = start, None
+        while offset < end and (messages := await transport.read(name, 0, offset)):
+            block = [message for message in messages if message.offset < end]
+            found = await asyncio.to_thread(_last_of, tenant, block) or found
+            offset = messages[-1].offset + 1
+        if found is not None:
+            return found
+        end = start
+    return None
+
+
+def _last_of(tenant: Tenant, messages: list[Message]) -> Snapshot | None:
+    for message in reversed(messages):
+        try:
+            envelope = open_envelope(message.value, TopicName.SNAPSHOTS, tenant.name, tenant.verifying.get)
+            if envelope.kind == KIND and envelope.parts == 1:
+                return decode(Snapshot, envelope.body)
+        except SchemaError:
+            continue
+    return None
+
+
+async def unit_of_snapshot(
+    transport: Transport, tenant: Tenant, snapshot: Snapshot, index: JournalIndex
+) -> MasterUnit | None:
+    """Return MU as it was after the entry that a snapshot names; None if that cannot be had.
+
+    Versions that answer, and are no more, stay absent; see `pipeline.journal_fold.look_up_models`.
+    """
+    unit = MasterUnit.starting(tenant, index)
+    if [place.model_id for place in snapshot.models] != list(unit.models):
+        return None
+
+    async def version(learner: AnyLearner, place: SealedPlace) -> ModelState | None:
+        return await sealed_model(transport, tenant, learner, place)
+
+    for place in snapshot.models:
+        kept = unit.models[place.model_id]
+        current = await version(kept.learner, place.current)
+        if current is None:
+            return None
+        answering = (
+            current if place.answering == place.current else await version(kept.learner, place.answering)
+        )
+        if answering is None:
+            return None
+        kept.model, kept.answering = current, answering
+        kept.answering_at, kept.waiting = place.answering_at, deque(place.waiting)
+    for query in snapshot.open_queries:
+        if query.entry.model_id not in unit.models:
+            return None
+        model = await version(unit.models[query.entry.model_id].learner, query.model)
+        if model is None:
+            return None
+        unit.open_queries[query.entry.message_hash] = query.entry, model
+    unit.head, unit.next_sequence = snapshot.journal_head, snapshot.journal_sequence + 1
+    unit.next_offset = {(topic, partition): offset for topic, partition, offset in snapshot.next_offsets}
+    return unit

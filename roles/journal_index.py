@@ -1,0 +1,102 @@
+"""What MU must know of all messages it ever accepted: an index of its journal.
+
+It grows with the stream, so that MU's shell keeps it on disk; the journal gives it back. Adding
+what is there already changes nothing, since a restarted MU folds some entries once more.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from schemas.journal import JournalEntry
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedChunk:
+    """What MU remembers of an accepted chunk, so that it can be taken out again.
+
+    Attributes:
+        sequence: Of the entry that accepted it.
+        message_hash: Its id.
+        records: Its records.
+        partition: Where it lies, with `offset`.
+        offset: See `partition`.
+        withdrawn: Whether it was taken out.
+    """
+
+    sequence: int
+    message_hash: bytes
+    records: int
+    partition: int
+    offset: int
+    withdrawn: bool = False
+
+
+class JournalIndex(Protocol):
+    """Accepted chunks and queries by their senders' numbers."""
+
+    def chunk(self, owner: str, sequence: int) -> AcceptedChunk | None:
+        """Return the chunk accepted under an owner's number; None if there is none."""
+        ...
+
+    def query(self, client: str, query_id: bytes) -> bytes | None:
+        """Return the id of the message that brought a query; None if there is none."""
+        ...
+
+    def rows_asked(self, client: str) -> int:
+        """Return how many rows a client's accepted queries hold together."""
+        ...
+
+    def add_chunk(self, entry: JournalEntry) -> None:
+        """Add the chunk that an entry accepts."""
+        ...
+
+    def withdraw(self, entry: JournalEntry) -> None:
+        """Mark the chunk that an entry takes out."""
+        ...
+
+    def add_query(self, entry: JournalEntry, query_id: bytes) -> None:
+        """Add the query that an entry accepts."""
+        ...
+
+
+@dataclass(slots=True)
+class MemoryIndex:
+    """The index in memory: for whoever folds a journal once."""
+
+    chunks: dict[tuple[str, int], AcceptedChunk] = field(default_factory=dict)
+    queries: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+
+    def chunk(self, owner: str, sequence: int) -> AcceptedChunk | None:
+        """See `JournalIndex.chunk`."""
+        return self.chunks.get((owner, sequence))
+
+    def query(self, client: str, query_id: bytes) -> bytes | None:
+        """See `JournalIndex.query`."""
+        return self.queries.get((client, query_id))
+
+    def rows_asked(self, client: str) -> int:
+        """See `JournalIndex.rows_asked`."""
+        return self.rows.get(client, 0)
+
+    def add_chunk(self, entry: JournalEntry) -> None:
+        """See `JournalIndex.add_chunk`."""
+        self.chunks.setdefault((entry.sender, entry.sender_sequence), accepted_chunk(entry))
+
+    def withdraw(self, entry: JournalEntry) -> None:
+        """See `JournalIndex.withdraw`."""
+        known = self.chunks[entry.sender, entry.sender_sequence]
+        self.chunks[entry.sender, entry.sender_sequence] = AcceptedChunk(
+            known.sequence, known.message_hash, known.records, known.partition, known.offset, withdrawn=True
+        )
+
+    def add_query(self, entry: JournalEntry, query_id: bytes) -> None:
+        """See `JournalIndex.add_query`."""
+        if (entry.sender, query_id) not in self.queries:
+            self.queries[entry.sender, query_id] = entry.message_hash
+            self.rows[entry.sender] = self.rows.get(entry.sender, 0) + entry.records
+
+
+def accepted_chunk(entry: JournalEntry) -> AcceptedChunk:
+    """Return what is remembered of the chunk that an entry accepts."""
+    return AcceptedChunk(entry.sequence, entry.message_hash, entry.records, entry.partition, entry.offset)

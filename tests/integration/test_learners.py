@@ -1,0 +1,222 @@
+"""All learners on one stream, through the services of all roles, against their twins in the clear."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from integration.services import House, let_die, model_of, until, wire_kind
+
+from pipeline import journal, rounds
+from pipeline.errors import StorageError
+from roles.encoding import EncodedRecords
+from roles.twins import Twin, twin_of
+from schemas.configuration import Limits
+from schemas.journal import EntryKind
+from schemas.models import LogisticSpec, ModelSpec, NaiveBayesSpec, TreeSpec
+from schemas.reasons import ReasonCode
+from schemas.topics import TopicName
+
+NB = NaiveBayesSpec("m")
+SMOOTH = NaiveBayesSpec("smooth", 1024)
+LR = LogisticSpec("lr", passes=2, rate_256=128, momentum_16=4, l2_shift=9)
+DT = TreeSpec("dt", max_leaves=4, attempt_records=30, tie_records=20, chunks_per_seal=2, leaves_per_attempt=2)
+ALL = (NB, SMOOTH, LR, DT)
+LIMITS = Limits(40, 1 << 16, 20, 1, 1, 0)
+
+
+def twins(house: House, batches: Sequence[EncodedRecords]) -> dict[str, Twin]:
+    """Return every model of a tenant in the clear, after these chunks in this order."""
+    made = {
+        spec.model_id: twin_of(spec, house.tenant.schema, LIMITS.max_total_records)
+        for spec in house.tenant.configuration.models
+    }
+    for batch in batches:
+        for twin in made.values():
+            twin.learn(batch)
+    return made
+
+
+def at_rest(house: House, service: object, expected: int) -> bool:
+    """Return whether all that waits for a full window is all that waits."""
+    del house
+    unit = service.unit  # type: ignore[attr-defined]
+    learnt = [kept.model.version + len(kept.waiting) for kept in unit.models.values()]
+    taught = unit.models.get("lr")
+    return learnt == [expected] * len(learnt) and (taught is None or not taught.waiting)
+
+
+async def learnt(house: House, service: object, chunks: int) -> None:
+    await until(lambda: at_rest(house, service, chunks))
+    # The tree learns what makes a full window; give a window under way the time to end.
+    unit = service.unit  # type: ignore[attr-defined]
+    kept = unit.models.get("dt")
+    if kept is not None:
+        await until(lambda: not kept.learner.lesson_size(kept.model, [c.records for c in kept.waiting]))
+
+
+async def test_all_learners_on_one_stream_equal_their_twins(tmp_path: Path) -> None:
+    async with House(tmp_path, models=ALL, limits=LIMITS) as house, house.units_running() as master:
+        batches = [house.records(24, i) for i in range(5)]
+        for i, batch in enumerate(batches):
+            await house.publish("ab"[i % 2], batch)
+        await learnt(house, master, len(batches))
+        rows = house.records(9, "asked")
+        plain = twins(house, batches)
+        for spec in ALL:
+            answered = await house.ask(rows, model_id=spec.model_id)
+            assert answered == plain[spec.model_id].predict(rows).tolist(), spec.model_id
+        # What anyone folds from the log is what MU holds.
+        state = await house.state()
+        for name, kept in master.unit.models.items():
+            assert model_of(state, name) == kept.model
+        assert not house.dead_letters()
+        grown = house.learner("dt").described(model_of(state, "dt"))
+        assert grown["leaves"] > 1
+
+
+async def test_probabilities_on_demand(tmp_path: Path) -> None:
+    async with House(tmp_path, models=(LR, NB), limits=LIMITS) as house, house.units_running() as master:
+        batches = [house.records(24, i) for i in range(2)]
+        await house.publish("a", *batches)
+        await learnt(house, master, 2)
+        rows = house.records(5, "asked")
+        answered = await house.ask_all(rows, model_id="lr", scores=True)
+        twin = twins(house, batches)["lr"]
+        assert answered.scores is not None
+        expected = twin.twin.probabilities(twin.features(rows))  # type: ignore[attr-defined]
+        assert [list(told) for told in answered.scores] == expected.tolist()
+        shown = house.learner("lr").readable_scores(answered.scores[0])
+        assert set(shown) == {"x", "y", "z"}
+        assert all(0 < value < 1 for value in shown.values())
+        # A model without scores answers with labels alone.
+        assert (await house.ask_all(rows, model_id="m", scores=True)).scores is None
+
+
+async def test_an_overflow_passes_the_chunk_over_and_says_so(tmp_path: Path) -> None:
+    wild = LogisticSpec("lr", passes=8, rate_256=1 << 15)
+    async with House(tmp_path, models=(wild, NB), limits=LIMITS) as house, house.units_running() as master:
+        (sent,) = await house.publish("a", house.records(30, 0))
+        await learnt(house, master, 1)
+        before = house.learner("lr").starting()
+        assert model_of(master.unit, "lr").content == before.content
+        assert (model_of(master.unit, "lr").version, model_of(master.unit, "lr").chunks) == (1, 0)
+        # The others have learnt it.
+        assert model_of(master.unit).chunks == 1
+        (entry,) = [entry for entry in house.journal() if entry.kind == EntryKind.LEARNT]
+        assert (entry.reason, entry.model_id, entry.about) == ("overflow", "lr", 0)
+        await until(lambda: len(house.receipts()) == 2)
+        first, second = house.receipts()
+        assert (first.reason, first.model_id) == ("", "")
+        assert (second.reason, second.model_id) == ("overflow", "lr")
+        assert second.message_hash == sent.chunk_id
+        (letter,) = house.dead_letters()
+        assert (letter.reason, letter.topic) == ("overflow", "chunks")
+        assert (await house.state()).models["lr"].model == model_of(master.unit, "lr")
+
+
+@pytest.mark.parametrize("models", [(LR, NB), (DT, NB)], ids=["lr", "dt"])
+@pytest.mark.parametrize("call", [1, 2, 3, 4, 6, 9, 12, 15])
+async def test_mu_may_die_in_the_middle_of_a_lesson(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: tuple[ModelSpec, ...], call: int
+) -> None:
+    monkeypatch.setattr(rounds, "FIRST_WAIT_SECONDS", 0.05)
+    async with House(tmp_path, models=models, limits=LIMITS) as house, house.su():
+        batches = [house.records(24, i) for i in range(3)]
+        _ = [sent async for sent in house.owner("a").publish(batches)]
+        dying = house.transport()
+        dying.die(None, call)
+        await let_die(house.mu(dying))
+        async with house.mu() as master:
+            await learnt(house, master, 3)
+            rows = house.records(5, "asked")
+            plain = twins(house, batches)
+            for spec in models:
+                assert (
+                    await house.ask(rows, model_id=spec.model_id)
+                    == plain[spec.model_id].predict(rows).tolist()
+                )
+            assert not house.dead_letters()
+            assert await_receipts(house) == {
+                "": 3,
+                models[0].model_id: master.unit.models[models[0].model_id].model.version,
+            }
+
+
+def await_receipts(house: House) -> dict[str, int]:
+    """Count different receipts by model."""
+    counted: dict[str, int] = {}
+    for model_id, _, _ in {(r.model_id, r.owner_sequence, r.journal_sequence) for r in house.receipts()}:
+        counted[model_id] = counted.get(model_id, 0) + 1
+    return counted
+
+
+async def test_su_may_die_in_the_middle_of_a_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "FIRST_WAIT_SECONDS", 0.05)
+    async with House(tmp_path, models=ALL, limits=LIMITS) as house, house.mu() as master:
+        batches = [house.records(24, i) for i in range(3)]
+        publishing = asyncio.create_task(house.publish("a", *batches))
+        for call in (2, 4, 5, 7):
+            dying = house.transport()
+            dying.die(TopicName.ROUND_REPLIES, call)
+            await let_die(house.su(dying))
+        async with house.su():
+            await publishing
+            await learnt(house, master, 3)
+            rows = house.records(5, "asked")
+            plain = twins(house, batches)
+            for spec in ALL:
+                assert (
+                    await house.ask(rows, model_id=spec.model_id)
+                    == plain[spec.model_id].predict(rows).tolist()
+                )
+
+
+async def test_a_restart_from_a_snapshot_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "SNAPSHOT_ENTRIES", 4)
+    async with House(tmp_path, models=ALL, limits=LIMITS) as house:
+        batches = [house.records(24, i) for i in range(7)]
+        rows = house.records(5, "asked")
+        for i, batch in enumerate(batches):
+            async with house.units_running() as master:
+                await house.publish("a", batch)
+                await learnt(house, master, i + 1)
+                plain = twins(house, batches[: i + 1])
+                for name, kept in master.unit.models.items():
+                    if kept.model.records:
+                        assert await house.ask(rows, model_id=name) == plain[name].predict(rows).tolist()
+                await until(lambda i=i: len(house.snapshots()) > i)  # type: ignore[misc]
+        state = await house.state()
+        snapshots = house.snapshots()
+        assert [snapshot.journal_sequence for snapshot in snapshots] == sorted(
+            snapshot.journal_sequence for snapshot in snapshots
+        )
+        # A start reads the journal from the last snapshot on, not the chunks before it.
+        chunks = house.messages(TopicName.CHUNKS)
+        whole, chunks[0] = chunks[0], replace(chunks[0], value=chunks[1].value)
+        async with house.units_running() as master:
+            assert {name: kept.model for name, kept in master.unit.models.items()} == {
+                name: kept.model for name, kept in state.models.items()
+            }
+            assert master.unit.head == state.head
+        # Without snapshots it needs them all.
+        house.messages(TopicName.SNAPSHOTS)[:] = [
+            message
+            for message in house.messages(TopicName.SNAPSHOTS)
+            if wire_kind(message.value) != "snapshot"
+        ]
+        with pytest.raises(StorageError):
+            async with house.mu():
+                pass
+        chunks[0] = whole
+
+
+async def test_a_query_to_an_unknown_model_is_refused(tmp_path: Path) -> None:
+    async with House(tmp_path, models=(LR,), limits=LIMITS) as house, house.units_running():
+        rows = house.records(2, "asked")
+        with pytest.raises(Exception, match="refused") as refused:
+            await house.ask(rows, model_id="lr")
+        assert refused.value.reason == ReasonCode.NOT_ENOUGH_RECORDS  # type: ignore[attr-defined]
