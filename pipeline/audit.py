@@ -1,13 +1,13 @@
 """The public audit: signatures of all topics, the journal against the rules, the model from the log."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crypto.errors import SchemaError
 from pipeline.audit_report import AuditReport, Checked, audited_models
 from pipeline.journal_audit import GRACE_SECONDS, NOT_READABLE, JournalAudit
 from pipeline.meter import Meter
-from pipeline.sealed_models import sealed_model
+from pipeline.sealed_models import KEPT_VERSIONS, sealed_model
 from pipeline.signed_messages import signatures_seen
 from pipeline.transport import Message, Transport
 from roles.classifiers.learner import TaughtLearner
@@ -30,6 +30,7 @@ _SIGNATURES_ONLY = (
     TopicName.DEAD_LETTERS,
 )
 PROOFS = "proofs"
+SEALED_MODELS = "sealed models"
 
 
 async def audit(
@@ -61,6 +62,7 @@ async def audit(
     ]
     await journal.run()
     auditor = journal.auditor
+    lessons.end(auditor.unit)
     return AuditReport(
         findings.found,
         Checked(
@@ -74,7 +76,11 @@ async def audit(
         audited_models(tenant, auditor),
         first=0,
         last=journal.last_sequence,
-        skipped=[*([] if proofs else [PROOFS]), *map(str, (*unreadable, *journal.unreadable))],
+        skipped=[
+            *([] if proofs else [PROOFS]),
+            *([SEALED_MODELS] if lessons.compacted else []),
+            *map(str, (*unreadable, *journal.unreadable)),
+        ],
     )
 
 
@@ -108,12 +114,22 @@ async def _check_signatures(
     return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SealedLessons:
-    """What models became, as MU sealed it: it must be there, and be what such a lesson can lead to."""
+    """What models became, as MU sealed it: it must be what such a lesson can lead to.
+
+    The newest versions must be there; older ones may have been compacted away.
+
+    Attributes:
+        unknown: Models of which the newest version so far is not there.
+        compacted: Whether versions are gone that need not be there any more.
+    """
 
     transport: Transport
     findings: Findings
+    unknown: set[str] = field(default_factory=set)
+    compacted: bool = False
+    _missing: list[tuple[str, int, Place, str]] = field(default_factory=list)
 
     async def learnt(self, link: Link, unit: MasterUnit) -> Content | None:
         """Return what a model became by an entry; None if it did not change, or that is not known."""
@@ -126,13 +142,26 @@ class SealedLessons:
         if sealed is None:
             place = Place(TopicName.SNAPSHOTS, entry.partition, entry.offset)
             detail = f"the model that entry {entry.sequence} names is not there"
-            self.findings.add(FindingCode.MODEL_MISSING, place, detail)
+            self._missing.append((entry.model_id, entry.model_version, place, detail))
+            self.unknown.add(entry.model_id)
             return None
+        if entry.model_id in self.unknown:
+            # Nothing is known of what it follows on.
+            self.unknown.remove(entry.model_id)
+            return sealed.content
         sizes = [chunk.records for chunk in unit.closed_chunks(entry)]
         if isinstance(learner, TaughtLearner) and not learner.follows(kept.model, sizes, sealed.content):
             detail = f"no lesson of these chunks leads to the model of entry {entry.sequence}"
             self.findings.add(FindingCode.MODEL_DIFFERS, link.place, detail)
         return sealed.content
+
+    def end(self, unit: MasterUnit) -> None:
+        """Report the versions that are not there and should be."""
+        for model_id, version, place, detail in self._missing:
+            if version + KEPT_VERSIONS > unit.models[model_id].model.version:
+                self.findings.add(FindingCode.MODEL_MISSING, place, detail)
+            else:
+                self.compacted = True
 
 
 def _report(findings: Findings, place: Place, reason: str) -> None:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NoReturn
 
 from crypto.errors import LocalProtocolError
-from pipeline.audit import SealedLessons
+from pipeline.audit import SEALED_MODELS, SealedLessons
 from pipeline.audit_report import AuditReport, Checked, audited_models
 from pipeline.errors import StorageError
 from pipeline.journal_audit import GRACE_SECONDS, JournalAudit
@@ -74,7 +74,7 @@ async def audit_master(
     async with asyncio.TaskGroup() as group:
         sessions = Sessions(exchange, tenant, own, pool, group)
         answers = _Answers(transport, tenant, sessions, findings)
-        lessons = _Lessons(transport, sessions, findings)
+        lessons = _Lessons(transport, sessions, findings, SealedLessons(transport, findings))
         journal = JournalAudit(
             *(transport, tenant, findings, meter),
             lesson=lessons.learnt,
@@ -87,9 +87,11 @@ async def audit_master(
         open_queries = [
             ClosedQuery(entry, model, auditor.unit.models[entry.model_id].learner, None)
             for entry, model in auditor.unit.open_queries.values()
+            if auditor.knows_answering(entry)
         ]
         await answers.check_all(open_queries)
         await lessons.begin_next(auditor.unit)
+    lessons.sealed.end(auditor.unit)
     if auditor.knows_all:
         exchange.report_unexplained()
     return AuditReport(
@@ -108,6 +110,7 @@ async def audit_master(
         last=journal.last_sequence,
         skipped=[
             PROOFS,
+            *([SEALED_MODELS] if lessons.sealed.compacted else []),
             *([SESSIONS_CUT_OFF] if answers.left_out or lessons.left_out else []),
             *map(str, journal.unreadable),
         ],
@@ -183,12 +186,14 @@ class _Lessons:
     """Teaches models again and compares what they become with what the journal says.
 
     Attributes:
+        sealed: What MU sealed, for lessons that cannot be run.
         left_out: Whether a lesson could not be run because its rounds are not kept.
     """
 
     transport: Transport
     sessions: Sessions
     findings: Findings
+    sealed: SealedLessons
     left_out: bool = False
 
     async def learnt(self, link: Link, unit: MasterUnit) -> Content | None:
@@ -201,7 +206,7 @@ class _Lessons:
             content = await self._run(unit, kept, list(islice(kept.waiting, size)))
         except NotRecordedError:
             self.left_out = True
-            return await SealedLessons(self.transport, self.findings).learnt(link, unit)
+            return await self.sealed.learnt(link, unit)
         if content is not None and not entry.reason:
             after = replace(kept.model, content=content)
             if await asyncio.to_thread(after.hash, unit.tenant) != entry.result:
@@ -232,6 +237,8 @@ class _Lessons:
         learner = kept.learner
         if not isinstance(learner, TaughtLearner) or not chunks:
             return None
+        if learner.model_id in self.sealed.unknown:
+            raise NotRecordedError("the model before the lesson is not there")
         try:
             taught = [
                 TaughtChunk(

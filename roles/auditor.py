@@ -95,6 +95,8 @@ class Auditor:
     unknown: set[str] = field(default_factory=set)
     closed: list[ClosedQuery] = field(default_factory=list)
     _models_before: dict[str, ModelState] = field(default_factory=dict)
+    # Of models that were unknown once: up to which version.
+    _unknown_to: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.unit = MasterUnit.starting(self.tenant)
@@ -142,6 +144,10 @@ class Auditor:
     def knows_all(self) -> bool:
         """Whether every model follows from the log."""
         return self.complete and not self.unknown
+
+    def knows_answering(self, asked: JournalEntry) -> bool:
+        """Whether the version that answers a query is known."""
+        return asked.model_version > self._unknown_to.get(asked.model_id, -1)
 
     # --- what the rules give
 
@@ -213,8 +219,15 @@ class Auditor:
             asked = self.unit.open_queries.get(entry.message_hash)
             return [] if asked is None else [self.unit.decide_answered(asked[0], entry.result)]
         kept = self.unit.models.get(entry.model_id)
-        size = 0 if kept is None else kept.lesson_size()
-        if kept is None or not size:
+        if kept is None:
+            return []
+        # How many chunks make a lesson may depend on what the model is.
+        size = min(len(entry.invalid), len(kept.waiting))
+        if entry.model_id not in self.unknown:
+            size = kept.lesson_size()
+        elif entry.reason:
+            size = len(kept.waiting)
+        if not size:
             return []
         if not entry.reason:
             if len(entry.invalid) != size:
@@ -258,6 +271,7 @@ class Auditor:
                 self.unknown.discard(entry.model_id)
             elif kept is not None:
                 self.unknown.add(entry.model_id)
+                self._unknown_to[entry.model_id] = entry.model_version
                 content = EntryContent(learnt=kept.model.content)
         elif entry.kind == EntryKind.ANSWERED:
             self._close(link)
@@ -287,7 +301,7 @@ class Auditor:
 
     def _close(self, link: Link) -> None:
         asked = self.unit.open_queries.get(link.entry.message_hash)
-        if asked is not None:
+        if asked is not None and self.knows_answering(asked[0]):
             learner = self.unit.models[asked[0].model_id].learner
             self.closed.append(ClosedQuery(*asked, learner, link))
 

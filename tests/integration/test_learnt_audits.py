@@ -1,0 +1,117 @@
+"""Audits of models that the units learn in sessions: sealed on the log, some versions compacted away."""
+
+import asyncio
+
+import pytest
+from fixed_topics import FixedTopics, flip
+from integration.services import House
+from integration.test_audits import codes, find_reply, master, public, resealed, secondary
+from integration.test_learners import ALL, DT, LIMITS, LR, learnt
+from written_log import changed
+
+from pipeline import audit
+from schemas.journal import EntryKind, JournalEntry
+from schemas.topics import TopicName
+
+CHUNKS = 6
+PARTITIONS = range(16)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """Return a tenant whose models have learnt and answered; no test writes to it."""
+
+    async def make() -> House:
+        made = House(tmp_path_factory.mktemp("house"), models=ALL, limits=LIMITS)
+        async with made, made.units_running() as service:
+            for i in range(CHUNKS):
+                await made.publish("ab"[i % 2], made.records(24, i))
+                if i in {3, CHUNKS - 1}:
+                    await learnt(made, service, i + 1)
+                    for spec in (LR, DT):
+                        await made.ask(made.records(3, f"asked {i}"), model_id=spec.model_id)
+        return made
+
+    return asyncio.run(make())
+
+
+@pytest.fixture
+def topics(house: House) -> FixedTopics:
+    return FixedTopics.of(house.broker, house.tenant.name)
+
+
+def lessons(house: House, model_id: str) -> list[JournalEntry]:
+    return [e for e in house.journal() if e.kind == EntryKind.LEARNT and e.model_id == model_id]
+
+
+def forget_rounds(topics: FixedTopics) -> None:
+    """Leave nothing of what the units asked each other, as after the time that rounds are kept."""
+    for topic in (TopicName.ROUND_REQUESTS, TopicName.ROUND_REPLIES):
+        for partition in PARTITIONS:
+            topics.messages(topic, partition).clear()
+
+
+async def test_what_the_services_wrote_has_no_findings(house: House, topics: FixedTopics) -> None:
+    reports = [await check(house, topics) for check in (public, master, secondary)]
+    assert [codes(report) for report in reports] == [[], [], []], [r.findings for r in reports]
+    everybody, mu, _ = reports
+    assert (everybody.skipped, mu.skipped) == ([], ["proofs"])
+    models = {model["id"]: model for model in everybody.as_dict()["models"]}
+    assert set(models) == {"m", "smooth", "lr", "dt"}
+    # Nobody but the units can learn what they learn in sessions.
+    assert [models[name]["sha256_recomputed"] is None for name in ("m", "lr", "dt")] == [False, True, True]
+    assert models["lr"]["version"] == CHUNKS
+    assert len(lessons(house, "lr")) == CHUNKS
+    assert len(lessons(house, "dt")) >= 2
+
+
+@pytest.mark.parametrize("model_id", ["lr", "dt"])
+async def test_a_sealed_model_that_is_gone_is_found(house: House, topics: FixedTopics, model_id: str) -> None:
+    entry = lessons(house, model_id)[1]
+    topics.drop_everywhere(TopicName.SNAPSHOTS, entry.offset, entry.partition)
+    report = await public(house, topics)
+    (finding,) = report.findings
+    assert (finding.code, finding.place.topic) == ("model_missing", TopicName.SNAPSHOTS)
+    assert finding.place.offset == entry.offset
+    # MU, which can run the lesson again, does not need it.
+    assert codes(await master(house, topics)) == []
+
+
+@pytest.mark.parametrize("model_id", ["lr", "dt"])
+async def test_a_sealed_model_of_another_content_is_found(
+    house: House, topics: FixedTopics, model_id: str
+) -> None:
+    entry = lessons(house, model_id)[-1]
+    topics.alter(TopicName.SNAPSHOTS, entry.offset, flip, entry.partition)
+    assert "model_missing" in codes(await public(house, topics))
+
+
+async def test_old_versions_may_be_compacted_away(
+    house: House, topics: FixedTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "KEPT_VERSIONS", 2)
+    for model_id in ("lr", "dt"):
+        for entry in lessons(house, model_id)[:1]:
+            topics.drop_everywhere(TopicName.SNAPSHOTS, entry.offset, entry.partition)
+    report = await public(house, topics)
+    assert (codes(report), report.skipped) == ([], ["sealed models"])
+    versions = {model["id"]: model["version"] for model in report.as_dict()["models"]}
+    assert versions["lr"] == CHUNKS
+    forget_rounds(topics)
+    report = await master(house, topics)
+    assert codes(report) == [], report.findings
+    assert "sealed models" in report.skipped
+    assert report.checked.sessions_recomputed == 0
+
+
+@pytest.mark.parametrize("purpose", ["learn", "grow"])
+async def test_a_changed_reply_in_a_lesson_is_found_by_both_units(
+    house: House, topics: FixedTopics, purpose: str
+) -> None:
+    partition, offset, reply = find_reply(house, topics, purpose, 1)
+    sections = (*reply.sections[:-1], flip(reply.sections[-1], -1))
+    other = resealed(house, TopicName.ROUND_REPLIES, partition, changed(reply, sections=sections))
+    topics.substitute(TopicName.ROUND_REPLIES, offset, other, partition)
+    (finding,) = (await secondary(house, topics)).findings
+    assert (finding.code, finding.place.offset) == ("reply_differs", offset)
+    assert codes(await master(house, topics))
