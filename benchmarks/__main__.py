@@ -17,6 +17,7 @@ from benchmarks.measure import Benchmark, PowerMeter, Row, measure
 from benchmarks.naive_bayes import NaiveBayes
 from benchmarks.primitives import Primitives
 from benchmarks.report import Report, figure_text, seconds_text, target_text, write_docs
+from benchmarks.stream import stream_rows
 from crypto.profiles import DEFAULT_PROFILE, profile
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the JSON object there")
     parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.json and .md")
     parser.add_argument("--end-to-end", action="store_true", help="also run `privml demo`; takes minutes")
+    parser.add_argument(
+        "--stream", action="store_true", help="also a long stream, kills and audits; takes minutes"
+    )
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     options = parser.parse_args(arguments)
     if options.write_docs and (options.only or options.quick):
@@ -55,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.end_to_end
         else []
     )
-    if not found and not demos:
+    if not found and not demos and not (options.stream and _matches("stream.", options.only)):
         parser.error(f"no row is called like {options.only!r}; --list prints the names")
     if options.list:
         print("\n".join([*(benchmark.name for benchmark in found), *(f"demo.{name}" for name in demos)]))
@@ -67,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number, name in enumerate(demos, start=1):
         _say(f"[demo {number}/{len(demos)}] {name} …")
         rows += demo_rows(run_demo(name, chosen.name))
+    if options.stream and _matches("stream.", options.only):
+        _say("[stream] …")
+        rows += stream_rows(chosen.name, quick=options.quick)
     pm = median(meter.measured or meter.measure(9))
     report = Report(machine, chosen.name, describe(), options.quick, pm, rows)
     target = options.json or (JSON_FILE if options.write_docs else None)

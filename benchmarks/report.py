@@ -16,6 +16,7 @@ GROUPS = {
     "block": "Building blocks, both units",
     "nb": "Naive Bayes",
     "demo": "End to end: `privml demo`",
+    "stream": "A long stream, real processes on the embedded log",
 }
 WIDE_SPREAD = 1.5
 COUNT_NAMES = {

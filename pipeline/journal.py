@@ -69,6 +69,9 @@ class Journal:
         self._inbox = Inbox(transport, tenant, TopicName.JOURNAL)
         self._snapshot_at = -1
         self._untold: set[int] = set()
+        self._owed: set[int] = set()
+        self._all_told = asyncio.Event()
+        self._all_told.set()
         self.turn = asyncio.Lock()
         self.unit = MasterUnit.starting(tenant, index)
 
@@ -136,11 +139,19 @@ class Journal:
         self.unit.apply(entry, entry_id, content)
         self._staged.append(_Staged(entry, entry_id, wires))
         self._untold.add(entry.sequence)
+        self._all_told.clear()
         return entry_id
+
+    def owe(self, sequence: int) -> None:
+        """Note that what follows from an entry of a former life is still to be published."""
+        self._owed.add(sequence)
 
     def told(self, sequence: int) -> None:
         """Note that whatever follows from an entry was published."""
+        self._owed.discard(sequence)
         self._untold.discard(sequence)
+        if not self._untold:
+            self._all_told.set()
 
     async def commit(self) -> None:
         """Append what was staged, read it back, and make the mark durable. Under `turn`.
@@ -188,15 +199,17 @@ class Journal:
 
     # --- snapshots
 
-    def due_snapshot(self) -> Captured | None:
+    async def due_snapshot(self) -> Captured | None:
         """Return what is to be written as a snapshot now, None if none is due. Under `turn`.
 
-        None as long as something is to be told: a restarted MU tells what entries after the snapshot
-        give rise to, and nothing before it.
+        Waits until everything is told, while nobody decides anything else: a restarted MU tells what
+        entries after the snapshot give rise to, and nothing before it. To tell takes no turn. None
+        while an answer of a former life is owed, which may need SU.
         """
         last = self.unit.next_sequence - 1
-        if last - self._snapshot_at < SNAPSHOT_ENTRIES or self._untold:
+        if last - self._snapshot_at < SNAPSHOT_ENTRIES or self._owed:
             return None
+        await self._all_told.wait()
         self._snapshot_at = last
         return capture(self.unit, self._inbox.next_offset)
 

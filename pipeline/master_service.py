@@ -101,6 +101,7 @@ class MasterService:
             group.create_task(self._exchange.read_replies())
             sessions = Sessions(self._exchange, self._tenant, self._keys, self._pool, group)
             for answered in unannounced:
+                self._journal.owe(answered.closing.sequence)
                 group.create_task(queries.answer_again(answered, sessions))
             for entry, model in list(self.unit.open_queries.values()):
                 group.create_task(queries.take_up(entry, model, sessions))
@@ -124,7 +125,7 @@ class MasterService:
         while True:
             await asyncio.sleep(SNAPSHOT_LOOK_SECONDS)
             async with self._journal.turn:
-                captured = self._journal.due_snapshot()
+                captured = await self._journal.due_snapshot()
             if captured is not None:
                 await self._journal.write_snapshot(captured)
 

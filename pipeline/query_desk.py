@@ -97,19 +97,23 @@ class QueryDesk:
     async def answer_again(self, answered: Answered, sessions: Sessions) -> None:
         """Hand out an answer that was journaled and then lost: the same bytes or none."""
         async with self._answering:
-            asked, closing = answered.asked, answered.closing
-            query = await stored_query(self._transport, self._tenant, asked)
-            answer = given_refusal(answered, query)
-            if answer is None:
-                try:
-                    answer = await self._computed(_Accepted(asked, answered.model, query), sessions)
-                except (Refusal, *UNANSWERABLE) as error:
-                    log.warning("answer_lost", code=str(error.code), sequence=asked.sequence)
-                    return
-            if hashlib.sha256(encode(answer)).digest() != closing.result:
-                log.warning("answer_lost", code=ReasonCode.CHECK_FAILED.value, sequence=asked.sequence)
+            await self._answer_again(answered, sessions)
+        self._journal.told(answered.closing.sequence)
+
+    async def _answer_again(self, answered: Answered, sessions: Sessions) -> None:
+        asked, closing = answered.asked, answered.closing
+        query = await stored_query(self._transport, self._tenant, asked)
+        answer = given_refusal(answered, query)
+        if answer is None:
+            try:
+                answer = await self._computed(_Accepted(asked, answered.model, query), sessions)
+            except (Refusal, *UNANSWERABLE) as error:
+                log.warning("answer_lost", code=str(error.code), sequence=asked.sequence)
                 return
-            await self._notices.answer(asked.sender, answer)
+        if hashlib.sha256(encode(answer)).digest() != closing.result:
+            log.warning("answer_lost", code=ReasonCode.CHECK_FAILED.value, sequence=asked.sequence)
+            return
+        await self._notices.answer(asked.sender, answer)
 
     # --- accepting
 

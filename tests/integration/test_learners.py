@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from integration.services import House, let_die, model_of, until, wire_kind
 
-from pipeline import journal, rounds
+from pipeline import journal, master_service, rounds
 from pipeline.errors import StorageError
+from pipeline.owner_service import OwnerService
 from roles.encoding import EncodedRecords
 from roles.twins import Twin, twin_of
 from schemas.configuration import Limits
@@ -220,3 +221,20 @@ async def test_a_query_to_an_unknown_model_is_refused(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="refused") as refused:
             await house.ask(rows, model_id="lr")
         assert refused.value.reason == ReasonCode.NOT_ENOUGH_RECORDS  # type: ignore[attr-defined]
+
+
+async def test_a_stream_without_a_pause_gets_its_snapshots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "SNAPSHOT_ENTRIES", 8)
+    monkeypatch.setattr(master_service, "SNAPSHOT_LOOK_SECONDS", 0.01)
+    async with House(tmp_path) as house, house.mu():
+        owners = [house.owner(name) for name in "ab"]
+
+        async def publish(owner: OwnerService, seed: int) -> None:
+            batches = [house.records(2, seed + i) for i in range(40)]
+            _ = [sent async for sent in owner.publish(batches)]
+
+        await asyncio.gather(*(publish(owner, 100 * i) for i, owner in enumerate(owners)))
+        await until(lambda: len(house.receipts()) == 80)
+        assert len(house.snapshots()) >= 3
