@@ -72,6 +72,7 @@ async def audit(
             chunks_rejected=auditor.counts.chunks_rejected,
             withdrawals=auditor.counts.withdrawals,
             receipts=journal.receipts.checked,
+            snapshots=journal.snapshots.checked,
         ),
         audited_models(tenant, auditor),
         first=0,

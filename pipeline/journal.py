@@ -15,6 +15,7 @@ from pipeline.journal_fold import Watch, chained_entries, fold_entry, look_up_mo
 from pipeline.journal_index_file import JournalIndexFile, JournalMark
 from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox, Publisher
+from pipeline.sealed_models import KEPT_VERSIONS
 from pipeline.snapshots import Captured, capture, last_snapshot, unit_of_snapshot, write_snapshot
 from pipeline.transport import Transport
 from roles.arrival import Arrival
@@ -74,6 +75,7 @@ class Journal:
         self._all_told.set()
         self.turn = asyncio.Lock()
         self.unit = MasterUnit.starting(tenant, index)
+        self._snapshot_versions = dict.fromkeys(self.unit.models, 0)
 
     # --- recovery
 
@@ -114,7 +116,8 @@ class Journal:
         if unit is None:
             return 0
         self._hold_against(mark, snapshot.journal_sequence, snapshot.journal_head)
-        self.unit, self._snapshot_at = unit, snapshot.journal_sequence
+        self.unit = unit
+        self._note_snapshot(snapshot.journal_sequence)
         log.info("snapshot_taken", sequence=snapshot.journal_sequence)
         return snapshot.journal_offset
 
@@ -207,11 +210,23 @@ class Journal:
         while an answer of a former life is owed, which may need SU.
         """
         last = self.unit.next_sequence - 1
-        if last - self._snapshot_at < SNAPSHOT_ENTRIES or self._owed:
+        if not self._is_due(last) or self._owed:
             return None
         await self._all_told.wait()
-        self._snapshot_at = last
+        self._note_snapshot(last)
         return capture(self.unit, self._inbox.next_offset)
+
+    def _is_due(self, last: int) -> bool:
+        # Sealed models that a snapshot names must outlive it: the topic keeps so many and no more.
+        moved = any(
+            kept.is_taught and kept.model.version - self._snapshot_versions[name] >= KEPT_VERSIONS // 2
+            for name, kept in self.unit.models.items()
+        )
+        return moved or last - self._snapshot_at >= SNAPSHOT_ENTRIES
+
+    def _note_snapshot(self, sequence: int) -> None:
+        self._snapshot_at = sequence
+        self._snapshot_versions = {name: kept.model.version for name, kept in self.unit.models.items()}
 
     async def write_snapshot(self, captured: Captured) -> None:
         """Write a snapshot; needs no turn."""

@@ -14,6 +14,7 @@ from pipeline.errors import BrokerRefusedError, UnknownTopicError
 from pipeline.mailbox import Inbox
 from pipeline.meter import Meter
 from pipeline.signed_messages import SignedMessages, place_of
+from pipeline.snapshot_audit import SnapshotAudit
 from pipeline.stored_message import stored_message
 from pipeline.topic_cursor import Taken, TopicCursor, arrival_of
 from pipeline.transport import Transport
@@ -71,6 +72,7 @@ class JournalAudit:
     Attributes:
         auditor: The fold.
         receipts: What became of receipts.
+        snapshots: What became of snapshots.
         unreadable: Topics that could not be read.
     """
 
@@ -103,6 +105,7 @@ class JournalAudit:
         }
         self._heads = SignedMessages(transport, tenant, TopicName.HEADS, Head, findings, meter)
         self._receipts = SignedMessages(transport, tenant, TopicName.RECEIPTS, Receipt, findings, meter)
+        self.snapshots = SnapshotAudit(transport, tenant, findings)
         self._pending: list[_Pending] = []
         self._pending_bytes = 0
 
@@ -116,6 +119,7 @@ class JournalAudit:
         # Receipts and heads first: each that is there by now is of an entry that is read below.
         await self._receipts.open()
         await self._open_optional(TopicName.HEADS, self._heads.open)
+        await self._open_optional(TopicName.SNAPSHOTS, self.snapshots.open)
         for topic, cursor in self._cursors.items():
             await self._open_optional(topic, cursor.open)
         name = topic_name(self._tenant.name, TopicName.JOURNAL)
@@ -133,6 +137,8 @@ class JournalAudit:
         await self._finish_receipts()
         if self._chain.strayed is None:
             self.auditor.record.end()
+            if self.auditor.complete:
+                self.snapshots.end()
             await self._read_heads()
         else:
             # What follows from entries that do not continue the chain is not known.
@@ -157,8 +163,11 @@ class JournalAudit:
         found, readable = await self._decided_message(link)
         self._pending.append(_Pending(link, found, readable))
         self._pending_bytes += len(found.body) if isinstance(found, Arrival) else 0
-        if alone or len(self._pending) >= BATCH_ENTRIES or self._pending_bytes >= BATCH_BYTES:
+        told = self.snapshots.is_due(link.entry.sequence)
+        if alone or told or len(self._pending) >= BATCH_ENTRIES or self._pending_bytes >= BATCH_BYTES:
             await self._flush()
+        if told and self.auditor.complete:
+            await self.snapshots.check(link.entry.sequence, self.auditor.unit, self.auditor.unknown)
 
     async def _decided_message(self, link: Link) -> tuple[Arrival | Refused | None, bool]:
         entry = link.entry

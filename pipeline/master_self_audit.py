@@ -103,6 +103,7 @@ async def audit_master(
             chunks_rejected=auditor.counts.chunks_rejected,
             withdrawals=auditor.counts.withdrawals,
             receipts=journal.receipts.checked,
+            snapshots=journal.snapshots.checked,
             sessions_recomputed=len(exchange.completed),
         ),
         audited_models(tenant, auditor),

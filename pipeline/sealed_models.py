@@ -39,11 +39,20 @@ class AbsentContent:
         raise LocalProtocolError("the content of this version was not looked up")
 
 
-async def seal_model(publisher: Publisher, learner: AnyLearner, model: ModelState) -> SealedPlace:
-    """Put a version on the snapshots topic; return where it lies."""
+async def seal_model(
+    publisher: Publisher, learner: AnyLearner, model: ModelState, key: str = ""
+) -> SealedPlace:
+    """Put a version on the snapshots topic; return where it lies.
+
+    Args:
+        publisher: MU's.
+        learner: Of the model.
+        model: The version.
+        key: Under which the topic keeps it; by default the last 64 versions are kept.
+    """
     body, model_hash = await asyncio.to_thread(_sealed, learner, model)
-    key = f"{learner.model_id}/{model.version % KEPT_VERSIONS}".encode()
-    published = await publisher.publish(TopicName.SNAPSHOTS, KIND, sequence_of(body), body, key=key)
+    key = key or f"{learner.model_id}/{model.version % KEPT_VERSIONS}"
+    published = await publisher.publish(TopicName.SNAPSHOTS, KIND, sequence_of(body), body, key=key.encode())
     position = published.position
     return SealedPlace(position.partition, position.offset, published.message_hash, model_hash)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from crypto.errors import SchemaError
 from pipeline.mailbox import Publisher, sequence_of
-from pipeline.sealed_models import AbsentContent, seal_model, sealed_model
+from pipeline.sealed_models import KEPT_VERSIONS, AbsentContent, seal_model, sealed_model
 from pipeline.transport import Message, Transport
 from roles.journal_index import JournalIndex
 from roles.learners import AnyLearner
@@ -89,18 +89,27 @@ async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
             places[key] = await seal_model(publisher, learner, model)
         return places[key]
 
+    number = captured.journal_sequence % KEPT_SNAPSHOTS
+    currents = {learner.model_id: current for learner, current, _, _ in captured.models}
+
+    async def place_of_answering(learner: AnyLearner, current: ModelState, model: ModelState) -> SealedPlace:
+        if current.version - model.version < KEPT_VERSIONS // 4 or isinstance(model.content, AbsentContent):
+            return await place_of(learner, model)
+        # Under its own key it stays when it is no more among the last versions.
+        return await seal_model(publisher, learner, model, f"{learner.model_id}/answering/{number}")
+
     models = [
         ModelPlace(
             place.model_id,
             await place_of(learner, current),
-            await place_of(learner, answering),
+            await place_of_answering(learner, current, answering),
             place.answering_at,
             place.waiting,
         )
         for learner, current, answering, place in captured.models
     ]
     queries = [
-        OpenQuery(query.entry, await place_of(learner, model))
+        OpenQuery(query.entry, await place_of_answering(learner, currents[learner.model_id], model))
         for learner, query, model in captured.open_queries
     ]
     body = encode(
@@ -113,7 +122,7 @@ async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
             tuple(queries),
         )
     )
-    key = f"snapshot/{captured.journal_sequence % KEPT_SNAPSHOTS}".encode()
+    key = f"snapshot/{number}".encode()
     await publisher.publish(TopicName.SNAPSHOTS, KIND, sequence_of(body), body, key=key)
 
 

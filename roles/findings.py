@@ -22,6 +22,7 @@ class FindingCode(StrEnum):
     HEAD_CONTRADICTS = "head_contradicts"
     MODEL_DIFFERS = "model_differs"
     MODEL_MISSING = "model_missing"
+    SNAPSHOT_DIFFERS = "snapshot_differs"
     REQUEST_MISSING = "request_missing"
     REQUEST_DIFFERS = "request_differs"
     REQUEST_UNEXPLAINED = "request_unexplained"

@@ -1,16 +1,20 @@
 """Audits of models that the units learn in sessions: sealed on the log, some versions compacted away."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from fixed_topics import FixedTopics, flip
-from integration.services import House
+from integration.services import House, until
 from integration.test_audits import codes, find_reply, master, public, resealed, secondary
 from integration.test_learners import ALL, DT, LIMITS, LR, learnt
 from written_log import changed
 
-from pipeline import audit
+from pipeline import audit, journal, master_service
+from schemas.codec import decode, encode
+from schemas.envelope import open_envelope
 from schemas.journal import EntryKind, JournalEntry
+from schemas.snapshots import Snapshot
 from schemas.topics import TopicName
 
 CHUNKS = 6
@@ -22,6 +26,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     """Return a tenant whose models have learnt and answered; no test writes to it."""
 
     async def make() -> House:
+        patched.setattr(journal, "SNAPSHOT_ENTRIES", 6)
+        patched.setattr(master_service, "SNAPSHOT_LOOK_SECONDS", 0.02)
         made = House(tmp_path_factory.mktemp("house"), models=ALL, limits=LIMITS)
         async with made, made.units_running() as service:
             for i in range(CHUNKS):
@@ -30,9 +36,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
                     await learnt(made, service, i + 1)
                     for spec in (LR, DT):
                         await made.ask(made.records(3, f"asked {i}"), model_id=spec.model_id)
+                    seen = len(made.snapshots())
+                    await until(lambda seen=seen: seen or len(made.snapshots()) > seen)  # type: ignore[misc]
         return made
 
-    return asyncio.run(make())
+    with pytest.MonkeyPatch.context() as patched:
+        return asyncio.run(make())
 
 
 @pytest.fixture
@@ -61,6 +70,7 @@ async def test_what_the_services_wrote_has_no_findings(house: House, topics: Fix
     # Nobody but the units can learn what they learn in sessions.
     assert [models[name]["sha256_recomputed"] is None for name in ("m", "lr", "dt")] == [False, True, True]
     assert models["lr"]["version"] == CHUNKS
+    assert everybody.checked.snapshots == mu.checked.snapshots == len(house.snapshots()) >= 2
     assert len(lessons(house, "lr")) == CHUNKS
     assert len(lessons(house, "dt")) >= 2
 
@@ -70,9 +80,9 @@ async def test_a_sealed_model_that_is_gone_is_found(house: House, topics: FixedT
     entry = lessons(house, model_id)[1]
     topics.drop_everywhere(TopicName.SNAPSHOTS, entry.offset, entry.partition)
     report = await public(house, topics)
-    (finding,) = report.findings
-    assert (finding.code, finding.place.topic) == ("model_missing", TopicName.SNAPSHOTS)
-    assert finding.place.offset == entry.offset
+    # Once for the entry, and again if the newest snapshot names it.
+    places = {(finding.code, finding.place.topic, finding.place.offset) for finding in report.findings}
+    assert places == {("model_missing", TopicName.SNAPSHOTS, entry.offset)}
     # MU, which can run the lesson again, does not need it.
     assert codes(await master(house, topics)) == []
 
@@ -115,3 +125,59 @@ async def test_a_changed_reply_in_a_lesson_is_found_by_both_units(
     (finding,) = (await secondary(house, topics)).findings
     assert (finding.code, finding.place.offset) == ("reply_differs", offset)
     assert codes(await master(house, topics))
+
+
+# --- snapshots
+
+
+def snapshot_messages(house: House, topics: FixedTopics) -> list[tuple[int, Snapshot]]:
+    """Return the snapshots with their offsets."""
+    found = []
+    for message in topics.messages(TopicName.SNAPSHOTS):
+        envelope = open_envelope(
+            message.value, TopicName.SNAPSHOTS, house.tenant.name, house.tenant.verifying.get
+        )
+        if envelope.kind == "snapshot":
+            found.append((message.offset, decode(Snapshot, envelope.body)))
+    return found
+
+
+def forge(house: House, topics: FixedTopics, offset: int, snapshot: Snapshot) -> None:
+    """Put another snapshot, signed by MU, in the place of one."""
+    publisher = house.publisher("mu", house.transport())
+    (wire,) = publisher.seal(TopicName.SNAPSHOTS, "snapshot", 1, encode(snapshot))
+    topics.substitute(TopicName.SNAPSHOTS, offset, wire)
+
+
+def other_model(snapshot: Snapshot, **fields: object) -> Snapshot:
+    first, *others = snapshot.models
+    return changed(snapshot, models=(changed(first, **fields), *others))
+
+
+OTHER_SNAPSHOTS: dict[str, Callable[[Snapshot], Snapshot]] = {
+    "another head": lambda s: changed(s, journal_head=bytes(32)),
+    "an entry that is not there": lambda s: changed(s, journal_sequence=10_000),
+    "another entry": lambda s: changed(s, journal_sequence=s.journal_sequence - 1),
+    "another place to go on": lambda s: changed(s, next_offsets=(("chunks", 0, 0),)),
+    "a model less": lambda s: changed(s, models=s.models[1:]),
+    "another hash": lambda s: other_model(s, current=changed(s.models[0].current, model_hash=bytes(32))),
+    "another version answers": lambda s: other_model(s, answering_at=(0, bytes(32))),
+    "another version's hash": lambda s: other_model(
+        s, answering=changed(s.models[0].answering, model_hash=bytes(32))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_SNAPSHOTS)
+async def test_a_snapshot_that_says_something_else(house: House, topics: FixedTopics, name: str) -> None:
+    offset, snapshot = snapshot_messages(house, topics)[-1]
+    forge(house, topics, offset, OTHER_SNAPSHOTS[name](snapshot))
+    assert set(codes(await public(house, topics))) == {"snapshot_differs"}
+
+
+async def test_a_sealed_model_of_the_newest_snapshot_that_is_gone(house: House, topics: FixedTopics) -> None:
+    _, snapshot = snapshot_messages(house, topics)[-1]
+    place = snapshot.models[0].current
+    topics.drop_everywhere(TopicName.SNAPSHOTS, place.offset, place.partition)
+    (finding,) = (await public(house, topics)).findings
+    assert (finding.code, finding.place.offset) == ("model_missing", place.offset)

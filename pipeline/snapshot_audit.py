@@ -1,0 +1,121 @@
+"""MU's snapshots against the fold of its journal: each must say what the journal says at that entry."""
+
+from dataclasses import dataclass, field
+
+from crypto.errors import SchemaError
+from pipeline.mailbox import Inbox
+from pipeline.sealed_models import sealed_model
+from pipeline.signed_messages import place_of
+from pipeline.snapshots import KIND, capture
+from pipeline.transport import Transport
+from roles.arrival import Arrival
+from roles.findings import FindingCode, Findings, Place
+from roles.kept_model import KeptModel
+from roles.master_unit import MasterUnit
+from roles.tenant import Tenant
+from schemas.codec import decode
+from schemas.snapshots import ModelPlace, SealedPlace, Snapshot
+from schemas.topics import TopicName, topic_name
+
+
+@dataclass(slots=True)
+class SnapshotAudit:
+    """The snapshots of a tenant, compared one by one as the journal is folded.
+
+    Attributes:
+        transport: Where the topics are; only read.
+        tenant: Public facts.
+        findings: Where findings go.
+        checked: How many were compared.
+    """
+
+    transport: Transport
+    tenant: Tenant
+    findings: Findings
+    checked: int = 0
+    _waiting: dict[int, list[tuple[Place, Snapshot]]] = field(default_factory=dict)
+    _newest: int = -1
+
+    async def open(self) -> None:
+        """Read the snapshots that are there.
+
+        Raises:
+            PipelineError: The topic cannot be read.
+        """
+        name = topic_name(self.tenant.name, TopicName.SNAPSHOTS)
+        end = await self.transport.end_offset(name, 0)
+        beginning = await self.transport.beginning_offset(name, 0)
+        inbox = Inbox(self.transport, self.tenant, TopicName.SNAPSHOTS, offset=beginning)
+        while (before := inbox.next_offset) < end:
+            for message in await inbox.receive(0.0):
+                if isinstance(message, Arrival) and message.kind == KIND and message.offset < end:
+                    self._take(message)
+            if inbox.next_offset == before:
+                break
+        self._newest = max(self._waiting, default=-1)
+
+    def is_due(self, sequence: int) -> bool:
+        """Return whether a snapshot says how MU stood after an entry."""
+        return sequence in self._waiting
+
+    async def check(self, sequence: int, unit: MasterUnit, unknown: set[str]) -> None:
+        """Compare the snapshots after an entry with the fold.
+
+        Args:
+            sequence: Of the entry folded last.
+            unit: The fold.
+            unknown: Models of which the fold does not know the content.
+        """
+        captured = capture(unit, 0)
+        for place, snapshot in self._waiting.pop(sequence):
+            self.checked += 1
+            same = (
+                snapshot.journal_head == captured.journal_head
+                and snapshot.next_offsets == captured.next_offsets
+                and [model.model_id for model in snapshot.models] == list(unit.models)
+                and [query.entry for query in snapshot.open_queries]
+                == [query.entry for _, query, _ in captured.open_queries]
+            )
+            if not same:
+                detail = f"the snapshot after entry {sequence} says something else than the journal"
+                self.findings.add(FindingCode.SNAPSHOT_DIFFERS, place, detail)
+                continue
+            for model in snapshot.models:
+                kept = unit.models[model.model_id]
+                if not self._agrees(model, kept, known=model.model_id not in unknown):
+                    detail = f"the snapshot after entry {sequence} has another model {model.model_id}"
+                    self.findings.add(FindingCode.SNAPSHOT_DIFFERS, place, detail)
+                elif sequence == self._newest:
+                    await self._look_up(sequence, kept, model.current)
+
+    def end(self) -> None:
+        """Report snapshots of entries that the journal does not have."""
+        for sequence, snapshots in sorted(self._waiting.items()):
+            for place, _ in snapshots:
+                detail = f"a snapshot says how MU stood after entry {sequence}, which is not there"
+                self.findings.add(FindingCode.SNAPSHOT_DIFFERS, place, detail)
+
+    def _take(self, message: Arrival) -> None:
+        try:
+            snapshot = decode(Snapshot, message.body, len(message.body))
+        except SchemaError:
+            detail = "MU signed a snapshot that means nothing"
+            self.findings.add(FindingCode.SNAPSHOT_DIFFERS, place_of(message), detail)
+            return
+        self._waiting.setdefault(snapshot.journal_sequence, []).append((place_of(message), snapshot))
+
+    def _agrees(self, said: ModelPlace, kept: KeptModel, *, known: bool) -> bool:
+        if (said.answering_at, said.waiting) != (kept.answering_at, tuple(kept.waiting)):
+            return False
+        return not known or (
+            said.current.model_hash == kept.model.hash(self.tenant)
+            and said.answering.model_hash == kept.answering.hash(self.tenant)
+        )
+
+    async def _look_up(self, sequence: int, kept: KeptModel, place: SealedPlace) -> None:
+        sealed = await sealed_model(self.transport, self.tenant, kept.learner, place)
+        version = kept.model.version
+        if sealed is None or (sealed.version, sealed.chunks) != (version, kept.model.chunks):
+            where = Place(TopicName.SNAPSHOTS, place.partition, place.offset)
+            detail = f"the sealed model that the snapshot after entry {sequence} names is not there"
+            self.findings.add(FindingCode.MODEL_MISSING, where, detail)
