@@ -11,7 +11,7 @@ from crypto.errors import SchemaError
 from pipeline.errors import PipelineError, TransportError
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
-from pipeline.sessions import BASE_KEY
+from pipeline.rounds import BASE_KEY, PARTITIONS
 from pipeline.transport import Transport, partition_for_key
 from roles.arrival import Arrival
 from roles.client import make_query, read_answer
@@ -21,7 +21,7 @@ from roles.tenant import Tenant
 from schemas.codec import decode, encode
 from schemas.queries import Answer, Query
 from schemas.reasons import ReasonCode
-from schemas.topics import TOPICS, TopicName, topic_name
+from schemas.topics import TopicName, topic_name
 
 
 class NoAnswerError(PipelineError):
@@ -163,7 +163,7 @@ class ClientService:
         """
         name = self._tenant.name
         keys = (BASE_KEY, model_id.encode(), self._publisher.sender.encode())
-        partitions = {partition_for_key(key, TOPICS[TopicName.ROUND_REQUESTS].partitions) for key in keys}
+        partitions = {partition_for_key(key, len(PARTITIONS)) for key in keys}
         unanswered = 0
         try:
             for partition in partitions:

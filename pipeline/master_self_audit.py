@@ -22,7 +22,7 @@ from pipeline.meter import Meter
 from pipeline.recorded_exchange import NotRecordedError, RecordedExchange
 from pipeline.rounds import SecondaryRefusedError
 from pipeline.rounds_record import RoundsRecord, body_hash
-from pipeline.sessions import BASE_KEY, UNANSWERABLE, Sessions
+from pipeline.sessions import UNANSWERABLE, Sessions
 from pipeline.signed_messages import signatures_seen
 from pipeline.transport import Transport
 from roles.auditor import ClosedQuery
@@ -128,7 +128,7 @@ async def _run_base_session(
     session = Session(tenant, "mu", keys.seed, base_subject(), base_plan(tenant))
     program = base_master(session, keys.delta, pool)
     try:
-        bases = await exchange.run(session, program, BASE_KEY, "base_transfers")
+        bases = await exchange.run(session, program, "base_transfers")
     except NotRecordedError:
         return None
     except UNANSWERABLE as error:

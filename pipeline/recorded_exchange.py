@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from crypto.errors import RemoteProtocolError
 from pipeline.meter import Meter
-from pipeline.rounds import RoundExchange
-from pipeline.rounds_record import PARTITIONS, RecordedReply, RoundsRecord, body_hash
+from pipeline.rounds import PARTITIONS, RoundExchange
+from pipeline.rounds_record import RecordedReply, RoundsRecord, body_hash
 from pipeline.signed_messages import place_of
 from roles.findings import FindingCode, Place
 from roles.session import MasterProgram, Session
@@ -62,9 +62,7 @@ class RecordedExchange(RoundExchange):
         asked = self._requests.get((session, 1))
         return None if asked is None else next(iter(asked.places.values()))
 
-    async def run(
-        self, session: Session, program: MasterProgram[Result], key: bytes, activity: str
-    ) -> Result:
+    async def run(self, session: Session, program: MasterProgram[Result], activity: str) -> Result:
         """Run MU's half of a session on what was replied.
 
         Raises:
@@ -73,7 +71,7 @@ class RecordedExchange(RoundExchange):
             RemoteProtocolError: A reply breaks the plan.
         """
         self.begun.add(session.name)
-        result = await super().run(session, program, key, activity)
+        result = await super().run(session, program, activity)
         self.completed.add(session.name)
         return result
 

@@ -13,12 +13,14 @@ from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
 from pipeline.transport import Transport, partition_for_key
 from roles.arrival import Arrival, Refused
+from roles.building_blocks.base_transfers import BASE
+from roles.classifiers.learner import QUERY
 from roles.plan import Plan
 from roles.session import MasterProgram, Session
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
 from schemas.reasons import ReasonCode
-from schemas.rounds import Reply, Request
+from schemas.rounds import Reply, Request, Subject
 from schemas.topics import TOPICS, TopicName, topic_name
 
 Result = TypeVar("Result")
@@ -26,6 +28,9 @@ T = TypeVar("T")
 
 MAX_BODY_BYTES = 512 << 20
 """Largest request or reply; only a very wide schema comes near it, with its garbled refresh."""
+BASE_KEY = b"base"
+"""Chooses the partition of the base session, which belongs to no model."""
+PARTITIONS = range(TOPICS[TopicName.ROUND_REQUESTS].partitions)
 FRAME_BYTES = 4096
 """Room for what a request or reply carries beside its sections."""
 FIRST_WAIT_SECONDS = 1.0
@@ -108,7 +113,7 @@ class RoundExchange:
     async def open(self) -> None:
         """Note where the reply topics end: replies to come are read from there."""
         topic = topic_name(self._tenant.name, TopicName.ROUND_REPLIES)
-        for partition in range(TOPICS[TopicName.ROUND_REPLIES].partitions):
+        for partition in PARTITIONS:
             offset = await self._transport.end_offset(topic, partition)
             self._inboxes.append(
                 Inbox(
@@ -145,15 +150,12 @@ class RoundExchange:
                 if asked and asked.request_hash == reply.request_hash and not asked.reply.done():
                     asked.reply.set_result(reply)
 
-    async def run(
-        self, session: Session, program: MasterProgram[Result], key: bytes, activity: str
-    ) -> Result:
+    async def run(self, session: Session, program: MasterProgram[Result], activity: str) -> Result:
         """Run MU's half of a session to its end.
 
         Args:
             session: Fresh.
             program: Not yet started.
-            key: Chooses the partition: the model, or the client of a query.
             activity: Under which name its CPU and operations are counted.
 
         Raises:
@@ -162,7 +164,7 @@ class RoundExchange:
             RemoteProtocolError: A reply breaks the plan.
         """
         check_plan_size(session.plan)
-        partition = partition_for_key(key, TOPICS[TopicName.ROUND_REQUESTS].partitions)
+        partition = partition_of(session.subject)
         sections: tuple[bytes, ...] | None = None
         first = 1
         while True:
@@ -197,6 +199,18 @@ class RoundExchange:
         body = encode(request)
         sealed = self._channel.seal(body, *place_of_round(TopicName.ROUND_REQUESTS, partition))
         return body, self._publisher.seal(TopicName.ROUND_REQUESTS, "request", sequence_of(body), sealed)
+
+
+def partition_of(subject: Subject) -> int:
+    """Return the partition that a session's rounds go by, and no other.
+
+    All sessions about the queries of one client are on one partition, and so are those of one model:
+    whoever serves it knows by itself what was answered to a client.
+    """
+    key = BASE_KEY if subject.purpose == BASE else subject.model_id.encode()
+    if subject.purpose == QUERY:
+        key = subject.client.encode()
+    return partition_for_key(key, len(PARTITIONS))
 
 
 def place_of_round(topic: TopicName, partition: int) -> tuple[str, int]:

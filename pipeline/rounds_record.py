@@ -5,7 +5,7 @@ Bodies are large, so only their hashes and places are kept; one is read again wh
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from crypto.errors import SchemaError
 from crypto.unit_channel import UnitChannel, UnsealedError
 from pipeline.mailbox import Inbox
 from pipeline.meter import Meter
-from pipeline.rounds import MAX_BODY_BYTES, open_round
+from pipeline.rounds import MAX_BODY_BYTES, PARTITIONS, open_round
 from pipeline.signed_messages import place_of
 from pipeline.stored_message import stored_message
 from pipeline.transport import Transport
@@ -22,11 +22,10 @@ from roles.findings import FindingCode, Findings, Place
 from roles.tenant import Tenant
 from schemas.codec import encode
 from schemas.rounds import Reply, Request
-from schemas.topics import TOPICS, TopicName, topic_name
+from schemas.topics import TopicName, topic_name
 
 T = TypeVar("T")
 
-PARTITIONS = range(TOPICS[TopicName.ROUND_REQUESTS].partitions)
 # A request or reply may be large: no more of them are held than needed.
 _READ_MESSAGES = 8
 
@@ -69,10 +68,11 @@ class RoundsRecord:
     replies: dict[tuple[bytes, int, bytes], list[RecordedReply]] = field(default_factory=dict)
     _ends: dict[tuple[TopicName, int], int] = field(default_factory=dict)
 
-    async def open(self) -> None:
+    async def open(self, partitions: Iterable[int] = PARTITIONS) -> None:
         """Settle where the topics end: replies first, so that each of them has its request."""
+        chosen = tuple(partitions)
         for topic in (TopicName.ROUND_REPLIES, TopicName.ROUND_REQUESTS):
-            for partition in PARTITIONS:
+            for partition in chosen:
                 name = topic_name(self.tenant.name, topic)
                 self._ends[topic, partition] = await self.transport.end_offset(name, partition)
 
@@ -81,16 +81,22 @@ class RoundsRecord:
         name = topic_name(self.tenant.name, TopicName.ROUND_REQUESTS)
         return await self.transport.beginning_offset(name, partition) == 0
 
-    async def requests(self, partition: int) -> AsyncIterator[tuple[Arrival, bytes, Request]]:
-        """Yield the requests of a partition in order, each with the hash of its body."""
-        async for arrival in self._messages(TopicName.ROUND_REQUESTS, partition):
+    def end(self, topic: TopicName, partition: int) -> int:
+        """Return where a partition ended at `open`."""
+        return self._ends[topic, partition]
+
+    async def requests(
+        self, partition: int, offset: int = 0
+    ) -> AsyncIterator[tuple[Arrival, bytes, Request]]:
+        """Yield the requests of a partition from an offset on, in order, each with the hash of its body."""
+        async for arrival in self._messages(TopicName.ROUND_REQUESTS, partition, offset):
             request = await asyncio.to_thread(self._decoded, Request, arrival)
             if request is not None:
                 yield arrival, await asyncio.to_thread(encoded_hash, request), request
 
-    async def read_replies(self, partition: int) -> None:
-        """Take a partition's replies into the index."""
-        async for arrival in self._messages(TopicName.ROUND_REPLIES, partition):
+    async def read_replies(self, partition: int, offset: int = 0) -> None:
+        """Take a partition's replies from an offset on into the index."""
+        async for arrival in self._messages(TopicName.ROUND_REPLIES, partition, offset):
             reply = await asyncio.to_thread(self._decoded, Reply, arrival)
             if reply is None:
                 continue
@@ -110,12 +116,12 @@ class RoundsRecord:
         )
         return None if arrival is None else open_round(self.channel, Reply, arrival)
 
-    async def _messages(self, topic: TopicName, partition: int) -> AsyncIterator[Arrival]:
+    async def _messages(self, topic: TopicName, partition: int, offset: int) -> AsyncIterator[Arrival]:
         name, end = topic_name(self.tenant.name, topic), self._ends[topic, partition]
         inbox = Inbox(
             *(self.transport, self.tenant, topic),
             partition=partition,
-            offset=await self.transport.beginning_offset(name, partition),
+            offset=max(offset, await self.transport.beginning_offset(name, partition)),
             meter=self.meter,
             part_budget=MAX_BODY_BYTES,
         )

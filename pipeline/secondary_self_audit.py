@@ -10,26 +10,24 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from crypto.errors import SchemaError
+from pipeline.asked_query import asked_query
 from pipeline.audit_report import AuditedModel, AuditReport, Checked
 from pipeline.meter import Meter
-from pipeline.rounds_record import PARTITIONS, RecordedReply, RoundsRecord, body_hash
-from pipeline.sessions import BASE_KEY
+from pipeline.rounds import PARTITIONS, partition_of
+from pipeline.rounds_record import RecordedReply, RoundsRecord, body_hash
 from pipeline.signed_messages import SignedMessages, place_of, signatures_seen
-from pipeline.stored_message import stored_message
-from pipeline.transport import Transport, partition_for_key
+from pipeline.transport import Transport
 from roles.arrival import Arrival
-from roles.building_blocks.base_transfers import TransferBases
+from roles.building_blocks.base_transfers import TransferBases, base_subject
 from roles.classifiers.learner import QUERY
 from roles.findings import FindingCode, Findings, Place
 from roles.secondary_unit import SecondaryUnit
 from roles.tenant import Tenant
 from roles.unit_keys import UnitKeys, unit_channel
-from schemas.codec import decode, encode
+from schemas.codec import encode
 from schemas.heads import Head
-from schemas.queries import Query
 from schemas.reasons import ReasonCode
-from schemas.rounds import Request, Subject
+from schemas.rounds import Request
 from schemas.topics import TopicName
 
 MOMENTARY_REASONS = frozenset(
@@ -59,7 +57,7 @@ async def audit_secondary(
     await run.record.open()
     await run.read_heads()
     # Everything else needs the base transfers, which the keystore may not hold yet.
-    first = partition_for_key(BASE_KEY, len(PARTITIONS))
+    first = partition_of(base_subject())
     for partition in sorted(PARTITIONS, key=lambda number: number != first):
         await run.check_partition(partition)
     return AuditReport(
@@ -147,7 +145,7 @@ class _SelfAudit:
             return
         query = None
         if request.subject.purpose == QUERY and request.step == 1:
-            query = await self._query(request.subject)
+            query = await asked_query(self.transport, self.tenant, request.subject)
         self._at = place_of(arrival)
         body = await asyncio.to_thread(encode, request)
         reply = await asyncio.to_thread(self.unit.answer, request, body, query)
@@ -166,18 +164,3 @@ class _SelfAudit:
         if self.keys.bases is not None and bases != self.keys.bases:
             detail = "the base transfers, run again, give other seeds than the keystore has"
             self.findings.add(FindingCode.BASES_DIFFER, self._at, detail)
-
-    async def _query(self, subject: Subject) -> Query | None:
-        """Read the client's own signed message, as SU did."""
-        arrival = await stored_message(
-            *(self.transport, self.tenant, TopicName.QUERIES),
-            subject.partition,
-            subject.offset,
-            subject.message_hash,
-        )
-        if arrival is None or (arrival.sender, arrival.kind) != (subject.client, "query"):
-            return None
-        try:
-            return decode(Query, arrival.body, len(arrival.body))
-        except SchemaError:
-            return None

@@ -1,7 +1,8 @@
 """SU as a process: reads the rounds topics and answers by the plan until it is stopped.
 
-A restarted SU reads the requests again from the oldest session that was open, computes the same
-replies and goes on; the ledger holds every reply against its first issue.
+Before it serves a partition it folds what stands there (`pipeline.partition_fold`). Then it reads the
+requests again from the oldest session that is open, computes the same replies without sending them
+again, and goes on; the ledger holds every reply against its first issue.
 """
 
 import asyncio
@@ -9,13 +10,15 @@ import hashlib
 
 from crypto.errors import LocalProtocolError, SchemaError
 from crypto.unit_channel import UnitChannel, UnsealedError
+from pipeline.asked_query import asked_query
 from pipeline.dead_letters import DeadLetters
 from pipeline.heads import HeadBook
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
-from pipeline.rounds import MAX_BODY_BYTES, open_round, place_of_round
+from pipeline.partition_fold import PartitionFold
+from pipeline.rounds import MAX_BODY_BYTES, open_round, partition_of, place_of_round
 from pipeline.session_ledger import Answered, Claim, Place, SessionLedger
-from pipeline.stored_message import stored_message
+from pipeline.shard import WHOLE, Shard
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.building_blocks.base_transfers import BASE
@@ -27,8 +30,8 @@ from schemas.codec import decode, encode
 from schemas.heads import Head
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
-from schemas.rounds import SESSION_BYTES, Reply, Request, Subject
-from schemas.topics import TOPICS, TopicName, topic_name
+from schemas.rounds import SESSION_BYTES, Reply, Request
+from schemas.topics import TopicName, topic_name
 
 WAIT_SECONDS = 5.0
 # No plan has so many; the ledger's integers end at 63 bits.
@@ -56,6 +59,7 @@ class SecondaryService:
         publisher: Publisher,
         ledger: SessionLedger,
         meter: Meter,
+        shard: Shard = WHOLE,
     ) -> None:
         self._transport = transport
         self._tenant = tenant
@@ -64,6 +68,8 @@ class SecondaryService:
         self._publisher = publisher
         self._ledger = ledger
         self._meter = meter
+        self._shard = shard
+        self._fold = PartitionFold(transport, tenant, channel, unit, ledger)
         self._dead_letters = DeadLetters(publisher, meter)
         self._heads = Inbox(transport, tenant, TopicName.HEADS, meter=meter)
         self._cosigned = HeadBook(publisher)
@@ -73,8 +79,9 @@ class SecondaryService:
     async def run(self, ready: asyncio.Event | None = None) -> None:
         """Work until cancelled."""
         await self._read_heads(cosign=False)
+        await self._fold.bring_up(self._shard.partitions)
         async with asyncio.TaskGroup() as group:
-            for partition in range(TOPICS[TopicName.ROUND_REQUESTS].partitions):
+            for partition in self._shard.partitions:
                 group.create_task(self._read_partition(partition))
             if ready is not None:
                 ready.set()
@@ -108,7 +115,7 @@ class SecondaryService:
         opened_at: dict[bytes, int] = {}
         while True:
             for item in await inbox.receive(WAIT_SECONDS, max_messages=4):
-                arrival, session = await self._take(item, place)
+                arrival, session, replied = await self._take(item, place)
                 if session:
                     opened_at.setdefault(session, arrival.offset)
                 behind = arrival.offset + 1
@@ -118,27 +125,35 @@ class SecondaryService:
                     for name, at in opened_at.items()
                     if self._unit.is_open(name) and at > behind - RESUME_WINDOW
                 }
-                place = Place(min(opened_at.values(), default=behind), max(place.judged, behind))
+                place = Place(min(opened_at.values(), default=behind), max(place.judged, behind), replied)
                 await asyncio.to_thread(self._ledger.set_place, partition, place)
 
-    async def _take(self, item: Arrival | Refused, place: Place) -> tuple[Arrival, bytes]:
-        """Answer or refuse a message; return it, and the session that it belongs to."""
+    async def _take(self, item: Arrival | Refused, place: Place) -> tuple[Arrival, bytes, int]:
+        """Answer or refuse a message.
+
+        Returns:
+            The message, the session that it belongs to, and where the partition's replies end.
+        """
+        replied = place.replied
         if isinstance(item, Refused):
             await self._report(item.arrival, item.reason, place)
-            return item.arrival, b""
+            return item.arrival, b"", replied
         try:
             request = await asyncio.to_thread(open_round, self._channel, Request, item)
         except (SchemaError, UnsealedError) as error:
             await self._report(item, error.code, place)
-            return item, b""
+            return item, b"", replied
         if len(request.session) != SESSION_BYTES or not 1 <= request.step <= MAX_STEPS:
             await self._report(item, ReasonCode.MALFORMED, place)
-            return item, b""
+            return item, b"", replied
         async with self._turn:
             reply = await self._answer(item, request)
+        # What was read before was answered before, and is there.
+        if item.offset >= place.judged:
+            replied = await self._send(reply, item.partition, replied)
         if reply.reason and not await asyncio.to_thread(self._was_answered, request, reply):
             await self._report(item, reply.reason, place)
-        return item, request.session
+        return item, request.session, replied
 
     def _was_answered(self, request: Request, reply: Reply) -> bool:
         """Return whether this very request was answered before: a late repetition is no offence."""
@@ -151,19 +166,35 @@ class SecondaryService:
             await self._dead_letters.report(arrival, reason)
 
     async def _answer(self, arrival: Arrival, request: Request) -> Reply:
-        query = None
+        purpose, query = request.subject.purpose, None
+        if arrival.partition != partition_of(request.subject):
+            # Another shard may have answered the same elsewhere.
+            return refused(request, ReasonCode.PLAN_VIOLATION)
+        if request.step == 1:
+            await self._prepare(purpose)
         # Only a session that begins needs the query; the later steps follow from it.
-        if request.subject.purpose == QUERY and request.step == 1:
-            query = await self._query(request.subject)
-        if request.subject.purpose in {QUERY, REFRESH} and request.step == 1:
+        if purpose == QUERY and request.step == 1:
+            query = await asked_query(self._transport, self._tenant, request.subject, self._meter)
+        activity = _ACTIVITIES.get(purpose, "refused")
+        with self._meter.activity(activity, times=int(request.step == 1)):
+            return await asyncio.to_thread(self._reply, request, query)
+
+    async def _prepare(self, purpose: str) -> None:
+        """Learn what a session that begins may rest on."""
+        if purpose != BASE and self._unit.bases is None:
+            # Another shard has run the base transfers; the keystore is that one's to write.
+            self._unit.bases = await self._fold.bases(self._unit.pool)
+        if purpose in {QUERY, REFRESH}:
             # MU publishes a head before it asks about it.
             await self._read_heads(cosign=True)
-        activity = _ACTIVITIES.get(request.subject.purpose, "refused")
-        with self._meter.activity(activity, times=int(request.step == 1)):
-            reply = await asyncio.to_thread(self._reply, request, query)
-        wires = await asyncio.to_thread(self._sealed, reply, arrival.partition)
-        await self._publisher.append(TopicName.ROUND_REPLIES, wires, partition=arrival.partition)
-        return reply
+
+    async def _send(self, reply: Reply, partition: int, replied: int) -> int:
+        """Append a reply; return where the replies end."""
+        wires = await asyncio.to_thread(self._sealed, reply, partition)
+        sent = await self._publisher.append(TopicName.ROUND_REPLIES, wires, partition=partition)
+        if sent.position.offset != replied + len(wires) - 1:
+            await self._fold.check_replies(partition, replied)
+        return sent.position.offset + 1
 
     def _sealed(self, reply: Reply, partition: int) -> list[bytes]:
         body = encode(reply)
@@ -179,13 +210,14 @@ class SecondaryService:
             claim = Claim(request.subject.client, query.query_id, query.rows)
         refusal = self._refusal(request, request_hash, known, claim)
         if refusal:
-            return Reply(request.session, request.step, request_hash, refusal, ())
+            return refused(request, refusal)
         reply = self._unit.answer(request, body, query)
         if reply.reason:
             return reply
         answered = Answered(request_hash, hashlib.sha256(encode(reply)).digest())
         if known is None:
-            self._ledger.record(request.session, request.step, answered, claim)
+            partition = partition_of(request.subject)
+            self._ledger.record(request.session, request.step, answered, partition, claim)
         elif known != answered:
             raise LocalProtocolError("another reply than the one first given to this step: SU stops")
         return reply
@@ -206,20 +238,7 @@ class SecondaryService:
             return ReasonCode.QUOTA_EXCEEDED
         return ""
 
-    async def _query(self, subject: Subject) -> Query | None:
-        """Read the client's own signed message; None if it is not where and what MU says."""
-        arrival = await stored_message(
-            self._transport,
-            self._tenant,
-            TopicName.QUERIES,
-            subject.partition,
-            subject.offset,
-            subject.message_hash,
-            self._meter,
-        )
-        if arrival is None or (arrival.sender, arrival.kind) != (subject.client, "query"):
-            return None
-        try:
-            return decode(Query, arrival.body, len(arrival.body))
-        except SchemaError:
-            return None
+
+def refused(request: Request, reason: str) -> Reply:
+    """Return the reply that says why there is no other."""
+    return Reply(request.session, request.step, hashlib.sha256(encode(request)).digest(), reason, ())

@@ -1,11 +1,11 @@
 """SU's ledger: which request of which session got which reply, and where to resume reading.
 
-One SQLite file, durable before a reply leaves. Shares and replies are not in it: SU recomputes
-them from the requests (docs/security.md, rule 3).
+One SQLite file per shard, durable before a reply leaves. Shares and replies are not in it: SU
+recomputes them from the requests (docs/security.md, rule 3).
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +13,27 @@ from threading import Lock
 
 from pipeline.errors import StorageError, StorageFullError
 
+_VERSION = 2
 _TABLES = """
 CREATE TABLE IF NOT EXISTS step (
     session BLOB NOT NULL, step INTEGER NOT NULL, request_hash BLOB NOT NULL, reply_hash BLOB NOT NULL,
-    PRIMARY KEY (session, step)
+    partition INTEGER NOT NULL, PRIMARY KEY (session, step)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answered (
     client TEXT NOT NULL, query_id BLOB NOT NULL, session BLOB NOT NULL, rows INTEGER NOT NULL,
-    PRIMARY KEY (client, query_id)
+    partition INTEGER NOT NULL, PRIMARY KEY (client, query_id)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS asked (client TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS place (
-    partition INTEGER PRIMARY KEY, resume INTEGER NOT NULL, judged INTEGER NOT NULL
+    partition INTEGER PRIMARY KEY, resume INTEGER NOT NULL, judged INTEGER NOT NULL, replied INTEGER NOT NULL
 );
+"""
+_CONTRADICTION = """
+SELECT count(*) FROM other.step AS theirs JOIN step AS ours USING (session, step)
+WHERE theirs.request_hash != ours.request_hash OR theirs.reply_hash != ours.reply_hash
+"""
+_COUNT_ROWS = """
+INSERT OR REPLACE INTO asked SELECT client, sum(rows) FROM answered WHERE partition = ? GROUP BY client
 """
 
 
@@ -54,15 +62,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far a partition of the requests was read.
+    """How far a partition of the rounds was read.
 
     Attributes:
-        resume: What stands before it is answered and belongs to no open session.
-        judged: What stands before it was answered or refused once, and reported if refused.
+        resume: What stands before it among the requests is answered and belongs to no open session.
+        judged: What stands before it among the requests was answered or refused, and reported if refused.
+        replied: What stands before it among the replies is in the ledger.
     """
 
     resume: int = 0
     judged: int = 0
+    replied: int = 0
 
 
 class SessionLedger:
@@ -85,7 +95,9 @@ class SessionLedger:
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.executescript(_TABLES)
+            if self._version("main") not in {0, _VERSION}:
+                raise StorageError("SU's ledger is of another version", file=path)
+            self._connection.executescript(f"{_TABLES}PRAGMA user_version = {_VERSION};")
 
     def close(self) -> None:
         """Close the file."""
@@ -99,34 +111,29 @@ class SessionLedger:
         )
         return Answered(*rows[0]) if rows else None
 
-    def record(self, session: bytes, step: int, answered: Answered, claim: Claim | None = None) -> None:
+    def record(
+        self, session: bytes, step: int, answered: Answered, partition: int, claim: Claim | None = None
+    ) -> None:
         """Write what is about to be answered; durable when it returns.
 
         Args:
             session: Name of the session.
             step: Number of the step.
             answered: Hashes of request and reply.
+            partition: Where the session's rounds go.
             claim: The query that the session answers, at its first step.
         """
-        with self._lock, self._translated("written"):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                values = (session, step, answered.request_hash, answered.reply_hash)
-                self._connection.execute("INSERT INTO step VALUES (?, ?, ?, ?)", values)
-                if claim is not None:
-                    answering = (claim.client, claim.query_id, session, claim.rows)
-                    self._connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?)", answering)
-                    self._connection.execute(
-                        "INSERT INTO asked VALUES (?, ?)"
-                        " ON CONFLICT (client) DO UPDATE SET rows = rows + excluded.rows",
-                        (claim.client, claim.rows),
-                    )
-                self._connection.execute("COMMIT")
-            except sqlite3.Error:
-                # SQLite has already rolled back after some errors, a full disk among them.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._lock, self._translated("written"), self._transaction():
+            values = (session, step, answered.request_hash, answered.reply_hash, partition)
+            self._connection.execute("INSERT INTO step VALUES (?, ?, ?, ?, ?)", values)
+            if claim is not None:
+                answering = (claim.client, claim.query_id, session, claim.rows, partition)
+                self._connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?, ?)", answering)
+                self._connection.execute(
+                    "INSERT INTO asked VALUES (?, ?)"
+                    " ON CONFLICT (client) DO UPDATE SET rows = rows + excluded.rows",
+                    (claim.client, claim.rows),
+                )
 
     def session_of(self, client: str, query_id: bytes) -> bytes | None:
         """Return the session that answers a query, None if it was not begun: one answer each."""
@@ -139,17 +146,74 @@ class SessionLedger:
         return int(rows[0][0]) if rows else 0
 
     def place(self, partition: int) -> Place:
-        """Return how far a partition of the requests was read."""
-        rows = self._run("SELECT resume, judged FROM place WHERE partition = ?", partition)
-        return Place(int(rows[0][0]), int(rows[0][1])) if rows else Place()
+        """Return how far a partition was read."""
+        rows = self._run("SELECT resume, judged, replied FROM place WHERE partition = ?", partition)
+        return Place(*map(int, rows[0])) if rows else Place()
 
     def set_place(self, partition: int, place: Place) -> None:
         """Note how far a partition was read."""
-        self._run("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", partition, place.resume, place.judged)
+        values = partition, place.resume, place.judged, place.replied
+        self._run("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", *values)
+
+    def adopt(self, path: Path, partitions: Collection[int]) -> list[int]:
+        """Take over what another shard's ledger has of these partitions, where it is further than this one.
+
+        Args:
+            path: The other ledger; it is only read.
+            partitions: Of which this process is in charge now.
+
+        Returns:
+            The partitions that were taken over.
+
+        Raises:
+            StorageError: The ledgers contradict each other, or the other one cannot be read.
+        """
+        with self._lock, self._translated("extended"):
+            self._connection.execute("ATTACH ? AS other", (str(path),))
+            try:
+                if self._version("other") != _VERSION:
+                    return []
+                with self._transaction():
+                    return self._taken_over(path, partitions)
+            finally:
+                self._connection.execute("DETACH other")
+
+    def _taken_over(self, path: Path, partitions: Collection[int]) -> list[int]:
+        run = self._connection.execute
+        own = dict(run("SELECT partition, replied FROM place").fetchall())
+        theirs = run("SELECT partition, replied FROM other.place").fetchall()
+        taken = [
+            number for number, replied in theirs if number in partitions and replied > own.get(number, 0)
+        ]
+        if taken and run(_CONTRADICTION).fetchone()[0]:
+            raise StorageError("two ledgers of SU have different replies to one step", file=path)
+        for partition in taken:
+            for table in ("step", "answered"):
+                # Table names are those above.
+                statement = f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table} WHERE partition = ?"  # noqa: S608
+                run(statement, (partition,))
+            run("INSERT OR REPLACE INTO place SELECT * FROM other.place WHERE partition = ?", (partition,))
+            run(_COUNT_ROWS, (partition,))
+        return taken
+
+    def _version(self, database: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {database}.user_version").fetchone()[0])
 
     def _run(self, statement: str, *values: object) -> list[tuple[bytes, ...]]:
         with self._lock, self._translated("written"):
             return self._connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # SQLite has already rolled back after some errors, a full disk among them.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:

@@ -31,8 +31,6 @@ Result = TypeVar("Result")
 UNANSWERABLE = (SecondaryRefusedError, PlanTooLargeError, RemoteProtocolError, CryptoError)
 """What a message, or SU's replies about it, may lead to; anything else is a bug or a broken disk."""
 
-BASE_KEY = b"base"
-"""Chooses the partition of the base session; models and clients choose theirs by name."""
 KEPT_PREPARATIONS = 4
 SESSION_ATTEMPTS = 3
 
@@ -83,15 +81,15 @@ class Sessions:
         )
         client_key = self._tenant.client_keys[entry.sender]
         call = await asyncio.to_thread(learner.answering, model, prepared, asked, client_key)
-        sealed: list[Ciphertext] = await self.run(call, entry.sender.encode(), "query_rounds")
+        sealed: list[Ciphertext] = await self.run(call, "query_rounds")
         encoded = encode_ciphertexts(self._tenant.parameters, sealed)
         return Answer(query.query_id, query.rows, model.version, "", encoded)
 
     async def teach(self, call: MasterCall[Result]) -> Result:
         """Run a session of a lesson; raises like `answer`."""
-        return await self.run(call, call.subject.model_id.encode(), LEARN)
+        return await self.run(call, LEARN)
 
-    async def run(self, call: MasterCall[Result], key: bytes, activity: str) -> Result:
+    async def run(self, call: MasterCall[Result], activity: str) -> Result:
         """Run a session after the base transfers; raises like `answer`."""
         bases = await self._transfer_bases()
         secrets = UnitSecrets("mu", self._keys.theta, self._keys.seed, bases.receiver, bases.sender)
@@ -100,15 +98,13 @@ class Sessions:
             session = Session(self._tenant, "mu", self._keys.seed, call.subject, call.plan)
             return session, call.program(session, secrets, self._pool)
 
-        return await self._run(start, key, activity)
+        return await self._run(start, activity)
 
-    async def _run(
-        self, start: Callable[[], tuple[Session, MasterProgram[Result]]], key: bytes, activity: str
-    ) -> Result:
+    async def _run(self, start: Callable[[], tuple[Session, MasterProgram[Result]]], activity: str) -> Result:
         """Run a session to its end; again from its start if SU has forgotten it meanwhile."""
         for attempt in range(1, SESSION_ATTEMPTS + 1):
             try:
-                return await self._exchange.run(*start(), key, activity)
+                return await self._exchange.run(*start(), activity)
             except SecondaryRefusedError as error:
                 if error.reason != ReasonCode.PLAN_VIOLATION or attempt == SESSION_ATTEMPTS:
                     raise
@@ -139,7 +135,7 @@ class Sessions:
         name = session_name(self._tenant, call.subject)
         prepared = self._prepared.get(name)
         if prepared is None or _failed(prepared):
-            prepared = self._share(self.run(call, learner.model_id.encode(), "refresh"))
+            prepared = self._share(self.run(call, "refresh"))
             self._prepared[name] = prepared
             self._forget_old()
         return await asyncio.shield(prepared)
@@ -163,7 +159,7 @@ class Sessions:
             session = Session(self._tenant, "mu", self._keys.seed, base_subject(), base_plan(self._tenant))
             return session, base_master(session, self._keys.delta, self._pool)
 
-        bases = await self._run(start, BASE_KEY, "base_transfers")
+        bases = await self._run(start, "base_transfers")
         await asyncio.to_thread(self._keys.store_bases, bases)
         return bases
 

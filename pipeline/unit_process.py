@@ -5,6 +5,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from crypto.plaintext_proof import table_bits
@@ -16,6 +17,7 @@ from pipeline.process_lock import sole_process
 from pipeline.secondary_service import SecondaryService
 from pipeline.session_ledger import SessionLedger
 from pipeline.settings import Settings
+from pipeline.shard import LEDGERS, LOCK_FILE, WHOLE, Shard
 from pipeline.transport import Transport
 from roles.chunk_encodings import ChunkEncodings
 from roles.learners import learners_of
@@ -26,7 +28,7 @@ from schemas.topics import Role
 
 BATCH_OF_PROOFS = 128
 PROOF_TABLE_WINDOW = 6
-LEDGER_FILE = "su.ledger"
+MU_LOCK_FILE = "mu.lock"
 INDEX_FILE = "mu.index"
 
 
@@ -38,6 +40,7 @@ async def run_unit(
     identity: Identity,
     keys: UnitKeys,
     ready: Callable[[], None],
+    shard: Shard = WHOLE,
 ) -> dict[str, Any]:
     """Run MU or SU until the task is cancelled; return what it did and saw.
 
@@ -49,10 +52,11 @@ async def run_unit(
         identity: The unit's.
         keys: The unit's.
         ready: Called once, when the unit listens.
+        shard: Which partitions of the rounds SU serves.
     """
     meter = Meter()
     with (
-        sole_process(settings.state / f"{role.value}.lock", f"`privml {role.value}`"),
+        _sole_unit(role, settings.state, shard),
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
         contextlib.ExitStack() as stack,
     ):
@@ -65,12 +69,12 @@ async def run_unit(
                 service = MasterService(transport, tenant, keys, publisher, index, meter, pool)
                 await service.recover()
             else:
-                ledger = stack.enter_context(contextlib.closing(SessionLedger(settings.state / LEDGER_FILE)))
+                ledger = stack.enter_context(contextlib.closing(open_ledger(settings.state, shard)))
                 unit = SecondaryUnit(
                     tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
                 )
                 channel = unit_channel(tenant, role.value, keys)
-                service = SecondaryService(transport, tenant, unit, channel, publisher, ledger, meter)
+                service = SecondaryService(transport, tenant, unit, channel, publisher, ledger, meter, shard)
             async with asyncio.TaskGroup() as group:
                 listening = asyncio.Event()
                 group.create_task(service.run(listening))
@@ -80,6 +84,30 @@ async def run_unit(
             # SIGTERM or SIGINT: the ordinary end, at whatever point it comes.
             return meter.summary()
     return meter.summary()
+
+
+def _sole_unit(role: Role, state: Path, shard: Shard) -> contextlib.AbstractContextManager[None]:
+    if role is Role.MU:
+        return sole_process(state / MU_LOCK_FILE, "`privml mu`")
+    return sole_process(state / LOCK_FILE, "`privml su`, or a shard of it,", shard.partitions)
+
+
+def open_ledger(state: Path, shard: Shard) -> SessionLedger:
+    """Open a shard's ledger, with what other shards' ledgers in the folder have of its partitions.
+
+    Raises:
+        StorageError: A ledger cannot be used, or two of them contradict each other.
+    """
+    own = shard.ledger(state)
+    ledger = SessionLedger(own)
+    try:
+        for path in sorted(state.glob(LEDGERS)):
+            if path != own:
+                ledger.adopt(path, shard.partitions)
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
 
 
 def prepare_tables(tenant: Tenant, role: Role) -> None:

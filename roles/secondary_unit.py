@@ -15,7 +15,7 @@ from typing import Any
 
 from crypto.errors import CryptoError, LocalProtocolError, RemoteProtocolError
 from roles.building_blocks.base_transfers import BASE, TransferBases, base_plan, base_secondary, base_subject
-from roles.classifiers.learner import QUERY, REFRESH
+from roles.classifiers.learner import QUERY, REFRESH, SecondaryCall
 from roles.head_watch import HeadWatch
 from roles.learners import AnyLearner, learners_of
 from roles.plan import Plan, PlanViolationError
@@ -103,6 +103,21 @@ class SecondaryUnit:
         """Return whether the session has steps to come."""
         return session in self._open
 
+    def plan_of(self, subject: Subject, query: Query | None) -> Plan:
+        """Return the plan of a session, whether or not it may be run now.
+
+        Args:
+            subject: Of the session.
+            query: For query sessions, SU's own copy of the client's signed message.
+
+        Raises:
+            PlanViolationError: There is no such session.
+            UnknownModelError: The tenant has no such model.
+        """
+        if subject.purpose == BASE:
+            return base_plan(self.tenant)
+        return self._call(subject, query, now=False).plan
+
     def _answer(self, request: Request, request_hash: bytes, query: Query | None) -> Reply:
         if request.session != session_name(self.tenant, request.subject):
             raise PlanViolationError("the session is not named after its subject")
@@ -166,6 +181,11 @@ class SecondaryUnit:
                 raise PlanViolationError("the base session has no parameters")
             session = self._session(subject, base_plan(self.tenant))
             return session, base_secondary(session, self.delta, self.pool)
+        call = self._call(subject, query, now=True)
+        session = self._session(subject, call.plan)
+        return session, call.program(session, self._secrets(), self.pool)
+
+    def _call(self, subject: Subject, query: Query | None, *, now: bool) -> SecondaryCall:
         learner = self.learners.get(subject.model_id)
         if learner is None:
             raise UnknownModelError(f"no model '{subject.model_id}' in this tenant")
@@ -173,11 +193,9 @@ class SecondaryUnit:
         if subject.purpose == QUERY:
             query = self._checked_query(subject, query)
             client_key = self.tenant.client_keys[subject.client]
-        if subject.purpose in {QUERY, REFRESH}:
+        if now and subject.purpose in {QUERY, REFRESH}:
             self.heads.check(subject, version=subject.purpose == QUERY)
-        call = learner.secondary(subject, query, client_key)
-        session = self._session(subject, call.plan)
-        return session, call.program(session, self._secrets(), self.pool)
+        return learner.secondary(subject, query, client_key)
 
     def _checked_query(self, subject: Subject, query: Query | None) -> Query:
         """Hold a session against the query that it is said to be about."""

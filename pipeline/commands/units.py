@@ -22,10 +22,17 @@ from schemas.topics import Role
 if TYPE_CHECKING:
     from pipeline.parties import Identity
     from pipeline.settings import Settings
+    from pipeline.shard import Shard
     from roles.unit_keys import UnitKeys
 
 mu_app = typer.Typer(invoke_without_command=True, help="Run the master unit, or make its keys.")
 su_app = typer.Typer(invoke_without_command=True, help="Run the secondary unit, or make its keys.")
+ShardOption = Annotated[
+    str,
+    typer.Option(
+        "--shard", metavar="NUMBER/COUNT", help="Share the rounds' partitions with other processes of SU."
+    ),
+]
 add_keygen(mu_app, Role.MU)
 add_keygen(su_app, Role.SU)
 add_self_audit(mu_app, Role.MU)
@@ -58,13 +65,22 @@ def su(
     passphrase_file: PassphraseFileOption = None,
     passphrase_fd: PassphraseFdOption = None,
     transport: TransportOption = None,
+    shard: ShardOption = "1/1",
     insecure: InsecureOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run the secondary unit until SIGTERM: answers the master unit's rounds by the public plan."""
     if context.invoked_subcommand is None:
         _run(
-            Role.SU, config, keystore, passphrase_file, passphrase_fd, transport, insecure=insecure, json=json
+            Role.SU,
+            config,
+            keystore,
+            passphrase_file,
+            passphrase_fd,
+            transport,
+            shard=shard,
+            insecure=insecure,
+            json=json,
         )
 
 
@@ -76,6 +92,7 @@ def _run(
     passphrase_fd: int | None,
     transport: Annotated[str | None, "URL"],
     *,
+    shard: str = "1/1",
     insecure: bool,
     json: bool,
 ) -> None:
@@ -83,7 +100,12 @@ def _run(
 
     from pipeline.log_setup import configure_logs
     from pipeline.settings import load_settings, settings_path
+    from pipeline.shard import Shard
 
+    try:
+        chosen = Shard.parse(shard)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--shard") from None
     configure_logs(json=json, role=role.value)
     settings = load_settings(settings_path(config))
     if transport is not None:
@@ -96,6 +118,7 @@ def _run(
                 keystore,
                 passphrase_file,
                 passphrase_fd,
+                shard=chosen,
                 insecure=insecure,
                 output=Output(json),
             )
@@ -109,6 +132,7 @@ async def _serve(
     passphrase_file: Path | None,
     passphrase_fd: int | None,
     *,
+    shard: "Shard",
     insecure: bool,
     output: Output,
 ) -> None:
@@ -136,6 +160,6 @@ async def _serve(
             output.say("ready")
             output.result("ready", {"role": role.value})
 
-        summary = await run_unit(role, settings, transport, tenant, identity, keys, ready)
+        summary = await run_unit(role, settings, transport, tenant, identity, keys, ready, shard)
     if output.json:
         write_object("stopped", {"role": role.value, **summary})

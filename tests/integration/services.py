@@ -36,6 +36,7 @@ from pipeline.owner_service import OwnerService, SentChunk
 from pipeline.rounds import place_of_round
 from pipeline.secondary_service import SecondaryService
 from pipeline.session_ledger import SessionLedger
+from pipeline.shard import WHOLE, Shard
 from pipeline.transport import Message, Position, Transport
 from roles.classifiers.naive_bayes_table import TableShape
 from roles.classifiers.naive_bayes_twin import NaiveBayesTwin
@@ -235,11 +236,11 @@ class House:
 
     @contextlib.asynccontextmanager
     async def su(
-        self, transport: Transport | None = None, ledger: SessionLedger | None = None
+        self, transport: Transport | None = None, ledger: SessionLedger | None = None, shard: Shard = WHOLE
     ) -> AsyncIterator[SecondaryService]:
-        """Run SU around the block."""
+        """Run SU, or a shard of it, around the block."""
         handle = transport or self.transport()
-        with contextlib.closing(ledger or self.ledger()) as opened, ThreadPoolExecutor(1) as pool:
+        with contextlib.closing(ledger or self.ledger(shard)) as opened, ThreadPoolExecutor(1) as pool:
             keys = self.units["su"].open()
             unit = SecondaryUnit(
                 self.tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
@@ -247,7 +248,7 @@ class House:
             publisher = self.publisher("su", handle)
             channel = unit_channel(self.tenant, "su", keys)
             service = SecondaryService(
-                handle, self.tenant, unit, channel, publisher, opened, self.meters["su"]
+                handle, self.tenant, unit, channel, publisher, opened, self.meters["su"], shard
             )
             async with _running(service):
                 yield service
@@ -271,9 +272,9 @@ class House:
         """Seal the body of a round as a unit does."""
         return self.channel.seal(body, *place_of_round(topic, partition))
 
-    def ledger(self) -> SessionLedger:
-        """Return SU's ledger as a starting process opens it."""
-        return SessionLedger(self.folder / LEDGER)
+    def ledger(self, shard: Shard = WHOLE) -> SessionLedger:
+        """Return the ledger of SU as a starting process on a host of its own opens it."""
+        return SessionLedger(shard.ledger(self.folder))
 
     def index(self) -> JournalIndexFile:
         """Return MU's index as a starting process opens it."""

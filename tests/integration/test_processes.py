@@ -46,7 +46,7 @@ def init(self, path):
     self._connection.execute("PRAGMA max_page_count=1")
     try:
         for session in range(10_000):
-            self.record(b"filler %d" % session, 1, session_ledger.Answered(bytes(32), bytes(32)))
+            self.record(b"filler %d" % session, 1, session_ledger.Answered(bytes(32), bytes(32)), 0)
     except StorageFullError:
         pass
 session_ledger.SessionLedger.__init__ = init

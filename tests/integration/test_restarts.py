@@ -170,10 +170,12 @@ class MortalLedger(SessionLedger):
         self._left = call
         self._written = written
 
-    def record(self, session: bytes, step: int, answered: Answered, claim: Claim | None = None) -> None:
+    def record(
+        self, session: bytes, step: int, answered: Answered, partition: int, claim: Claim | None = None
+    ) -> None:
         self._left -= 1
         if self._left or self._written:
-            super().record(session, step, answered, claim)
+            super().record(session, step, answered, partition, claim)
         if not self._left:
             raise CrashError
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from integration.services import (
 
 from pipeline import query_desk, rounds
 from pipeline.client_service import NoAnswerError
+from pipeline.rounds import PARTITIONS
 from roles.classifiers import naive_bayes
 from roles.client import make_query
 from roles.refusal import Refusal
@@ -335,8 +337,11 @@ async def test_an_su_that_replies_nonsense_fails_the_query_and_nothing_else(
         (answer,) = house.answers()
         assert (answer.query_id, answer.reason) == (query.query_id, told)
         assert not master.unit.open_queries
-        # What SU noted of its nonsense would hold it to it.
+        # What SU noted of its nonsense, and what is on the topic, would hold it to it.
         (house.folder / LEDGER).unlink()
+        for partition in PARTITIONS:
+            given = house.messages(TopicName.ROUND_REPLIES, partition)
+            given[:] = [replace(message, value=b"") for message in given]
         async with house.su():
             assert len(await house.ask(house.records(2, "asked later"))) == 2
 
