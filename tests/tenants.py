@@ -100,8 +100,9 @@ def small_tenant(
     limits: Limits | None = None,
     alpha_256: int = 256,
     models: tuple[ModelSpec, ...] | None = None,
+    name: str = "small",
 ) -> SmallTenant:
-    """Return a tenant named ``small`` with owner ``a`` and client ``c``; its model is ``m`` by default."""
+    """Return a tenant with owner ``a`` and client ``c``; its model is ``m`` by default."""
     case = vector_case(modulus_bits)
     profile = Profile("test", modulus_bits, modulus_bits // 2, insecure=True)
     parameters = Parameters(profile, int(case["N"]), int(case["g"]))
@@ -111,17 +112,17 @@ def small_tenant(
     }
     signing = {role: signing_key(role) for role in NAMES}
     parties = []
-    for role, name in NAMES.items():
+    for role, party in NAMES.items():
         verify = signing[role].public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         public, proof = b"", b""
         if role in keys:
             public = keys[role].public.h.to_bytes(parameters.component_bytes, "big")
-            context = service_key_context("small", role, name)
+            context = service_key_context(name, role, party)
             proof = prove_key(keys[role], context, seeded_coins(f"proof {role}")).encode(parameters)
         exchange = exchange_public_key(exchange_secret(role)) if role in {"mu", "su"} else b""
-        parties.append(Party(name, role, verify, public, proof, exchange))
+        parties.append(Party(party, role, verify, public, proof, exchange))
     configuration = Configuration(
-        "small",
+        name,
         1,
         1,
         "test",
@@ -141,8 +142,8 @@ def small_tenant(
         service_key=joint_key(unit_keys["mu"], unit_keys["su"]),
         schema=schema,
         verifying={
-            name: VerifyingParty(name, Role(role), signing[role].public_key(), 1)
-            for role, name in NAMES.items()
+            party: VerifyingParty(party, Role(role), signing[role].public_key(), 1)
+            for role, party in NAMES.items()
         },
         client_keys={"c": keys["client"].public},
     )

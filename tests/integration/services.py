@@ -162,10 +162,11 @@ class House:
         schema: DataSchema | None = None,
         part_limit: int | None = None,
         models: tuple[ModelSpec, ...] | None = None,
+        name: str = "small",
     ) -> None:
         self.folder = folder
         self.part_limit = part_limit
-        self.small: SmallTenant = small_tenant(schema, limits=limits, models=models)
+        self.small: SmallTenant = small_tenant(schema, limits=limits, models=models, name=name)
         self.broker = MemoryBroker()
         self.client_keys: dict[str, WeakPrivateKey] = {
             "c": self.small.client_key,

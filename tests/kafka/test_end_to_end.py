@@ -2,42 +2,27 @@
 
 import asyncio
 from pathlib import Path
-from types import TracebackType
 
 import pytest
 from integration.deployment import Deployment
-from integration.services import House, MortalTransport, model_of
+from integration.remote_house import RemoteHouse
+from integration.services import model_of
+from integration.sharded import kill_a_shard_in_mid_query
+from integration.tenants_apart import check_tenants_apart
 
 from kafka.broker import KafkaBroker
 from pipeline import rounds
-from pipeline.topic_urls import open_transport
-from pipeline.transport import Transport
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(120)]
 
 
-class KafkaHouse(House):
-    """A tenant in one process whose services each have their own handle on a broker."""
-
-    def __init__(self, folder: Path, address: str) -> None:
-        super().__init__(folder)
-        self._address = address
-        self._handles: list[Transport] = []
-
-    def transport(self) -> MortalTransport:
-        handle = open_transport(f"kafka://{self._address}?connect=60")
-        self._handles.append(handle)
-        # The services know it as a Transport; what a MortalTransport has beside that is not used here.
-        return handle  # type: ignore[return-value]
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.gather(*(handle.close() for handle in self._handles))
+def kafka_house(folder: Path, address: str) -> RemoteHouse:
+    """Return a tenant whose topics are on a broker."""
+    return RemoteHouse(folder, f"kafka://{address}?connect=60")
 
 
 async def test_training_and_queries_equal_the_twin(empty_kafka: str, tmp_path: Path) -> None:
-    async with KafkaHouse(tmp_path, empty_kafka) as house, house.units_running() as master:
+    async with kafka_house(tmp_path, empty_kafka) as house, house.units_running() as master:
         batches = [house.records(30, i) for i in range(4)]
         await house.publish("a", *batches[:2])
         await house.publish("b", *batches[2:])
@@ -55,7 +40,7 @@ async def test_units_go_on_when_the_broker_comes_back(
     own_broker: KafkaBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "FIRST_WAIT_SECONDS", 0.3)
-    async with KafkaHouse(tmp_path, own_broker.address) as house, house.units_running():
+    async with kafka_house(tmp_path, own_broker.address) as house, house.units_running():
         batches = [house.records(20, i) for i in range(6)]
         await house.publish("a", *batches[:3])
         publishing = asyncio.create_task(house.publish("b", *batches[3:]))
@@ -83,3 +68,12 @@ def test_the_commands_of_all_roles(empty_kafka: str, tmp_path: Path) -> None:
     listed = {topic["topic"]: topic for topic in deployment.run("inspect", "topics").object["topics"]}
     assert listed["demo.chunks"]["messages"] == 3
     assert listed["demo.chunks"]["bytes"] is None
+
+
+def test_a_killed_shard_is_taken_over(empty_kafka: str, tmp_path: Path) -> None:
+    deployment = Deployment.make(tmp_path, "--transport", f"kafka://{empty_kafka}")
+    kill_a_shard_in_mid_query(deployment, keep_ledgers=False)
+
+
+async def test_tenants_share_a_broker(empty_kafka: str, tmp_path: Path) -> None:
+    await check_tenants_apart(tmp_path, f"kafka://{empty_kafka}?connect=60")
