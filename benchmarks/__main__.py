@@ -15,6 +15,7 @@ from benchmarks.end_to_end import demo_names, demo_rows, run_demo
 from benchmarks.machine import this_machine
 from benchmarks.measure import Benchmark, PowerMeter, Row, measure
 from benchmarks.naive_bayes import NaiveBayes
+from benchmarks.pipeline import pipeline_names, pipeline_rows
 from benchmarks.primitives import Primitives
 from benchmarks.report import Report, figure_text, seconds_text, target_text, write_docs
 from benchmarks.stream import stream_rows
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--end-to-end", action="store_true", help="also run `privml demo`; takes minutes")
     parser.add_argument(
         "--stream", action="store_true", help="also a long stream, kills and audits; takes minutes"
+    )
+    parser.add_argument(
+        "--pipeline", action="store_true", help="also topics and processes, on Kafka where there is one"
     )
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     options = parser.parse_args(arguments)
@@ -59,10 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.end_to_end
         else []
     )
-    if not found and not demos and not (options.stream and _matches("stream.", options.only)):
+    wanted = options.pipeline or (options.only or "").startswith("pipeline.")
+    parts = [name for name in pipeline_names() if wanted and _matches(name, options.only)]
+    if not found and not demos and not parts and not (options.stream and _matches("stream.", options.only)):
         parser.error(f"no row is called like {options.only!r}; --list prints the names")
     if options.list:
-        print("\n".join([*(benchmark.name for benchmark in found), *(f"demo.{name}" for name in demos)]))
+        names = [*(benchmark.name for benchmark in found), *(f"demo.{name}" for name in demos), *parts]
+        print("\n".join(names))
         return 0
     machine = this_machine()
     _say(f"data: {describe()}")
@@ -71,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number, name in enumerate(demos, start=1):
         _say(f"[demo {number}/{len(demos)}] {name} …")
         rows += demo_rows(run_demo(name, chosen.name))
+    for row in pipeline_rows(deployment, parts, quick=options.quick):
+        _say(f"{row.name}: {figure_text(row)} {target_text(row)}")
+        rows.append(row)
     if options.stream and _matches("stream.", options.only):
         _say("[stream] …")
         rows += stream_rows(chosen.name, quick=options.quick)

@@ -152,11 +152,12 @@ class Deployment:
     def ends(self) -> UnitEnds:
         """What the units sign and seal their rounds with, whatever the data schema."""
         master, secondary = (
-            unit_channel(self.plain_tenant, role, self._unit_keys(role)) for role in ("mu", "su")
+            unit_channel(self.plain_tenant, role, self.unit_keys(role)) for role in ("mu", "su")
         )
         return UnitEnds(self.signing_keys, master, secondary)
 
-    def _unit_keys(self, role: str) -> UnitKeys:
+    def unit_keys(self, role: str) -> UnitKeys:
+        """Return what a unit has of its keystore as it starts for the first time."""
         own = self.enrolled[role]
         seed, delta, exchange = (own.secrets[name] for name in ("seed", "delta", "exchange"))
         return UnitKeys(own.theta, seed, delta, exchange, None, lambda _: None)

@@ -16,6 +16,7 @@ GROUPS = {
     "block": "Building blocks, both units",
     "nb": "Naive Bayes",
     "demo": "End to end: `privml demo`",
+    "pipeline": "The pipeline, real processes",
     "stream": "A long stream, real processes on the embedded log",
 }
 WIDE_SPREAD = 1.5
@@ -134,7 +135,8 @@ def target_text(row: Row) -> str:
     if row.target is None:
         return ""
     bound = "≥" if row.at_least else "≤"
-    return f"{bound} {number_text(row.target)} {'met' if row.met else '**missed**'}"
+    figure = seconds_text(row.target) if row.value_unit == "s" else number_text(row.target)
+    return f"{bound} {figure} {'met' if row.met else '**missed**'}"
 
 
 def counts_text(counts: Mapping[str, float]) -> str:

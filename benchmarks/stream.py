@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
@@ -52,9 +52,12 @@ class Stream:
     Args:
         folder: Where everything goes.
         profile: Which sizes.
+        clients: Who may ask.
     """
 
-    def __init__(self, folder: Path, profile: str) -> None:
+    tenant_name = "demo"
+
+    def __init__(self, folder: Path, profile: str, clients: Sequence[str] = ("c",)) -> None:
         self._folder = folder
         name = available()[0]
         self._data = data_set(name)
@@ -65,7 +68,8 @@ class Stream:
         passphrase.touch(0o600)
         passphrase.write_text("for this run alone\n", encoding="utf-8")
         init = ["--schema", str(folder / "schema.toml"), "--passphrase-file", str(passphrase)]
-        init += ["--owner", "a", "--client", "c", "--min-owners", "1", "--profile", profile, "--insecure"]
+        init += [word for client in clients for word in ("--client", client)]
+        init += ["--owner", "a", "--min-owners", "1", "--profile", profile, "--insecure"]
         self.run("authority", "init", "--dir", str(folder / "tenant"), *init)
 
     def rows(self, *, timing: bool = True) -> Iterator[Row]:
@@ -76,11 +80,11 @@ class Stream:
         """
         first, records, kills = (FIRST_RECORDS, ALL_RECORDS, KILLS) if timing else (500, 2000, 2)
         what = f"{self._data.name}, chunks of {CHUNK_RECORDS} records"
-        with self._unit("su"), self._unit("mu") as unit:
-            self._publish(first)
+        with self.unit("su"), self.unit("mu") as unit:
+            self.publish(first)
             small = _peak_bytes(unit)
             started = time.perf_counter()
-            self._publish(records - first)
+            self.publish(records - first)
             rate = (records - first) / CHUNK_RECORDS / (time.perf_counter() - started)
             large = _peak_bytes(unit)
         growth = f"Peak memory of MU after {records:,} records, by that after {first:,}"
@@ -128,7 +132,8 @@ class Stream:
             raise RuntimeError(f"{' '.join(command[:2])} ended with {done.returncode}: {done.stderr[-2000:]}")
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def _publish(self, records: int) -> None:
+    def publish(self, records: int) -> None:
+        """Publish that many records and wait for MU."""
         rows = list(islice(cycle(self._table.rows), records))
         file = self._folder / f"records-{records}.csv"
         file.write_text(csv_text(self._table.columns, rows), encoding="utf-8")
@@ -136,8 +141,9 @@ class Stream:
         self.run("owner", "publish", str(file), "--owner", "a", "--chunk-size", size, "--wait")
 
     @contextlib.contextmanager
-    def _unit(self, role: str) -> "Iterator[subprocess.Popen[str]]":
-        process = self._start(role)
+    def unit(self, role: str, *options: str) -> "Iterator[subprocess.Popen[str]]":
+        """Run a unit around the block."""
+        process = self._start(role, *options)
         try:
             _await_ready(process)
             yield process
@@ -145,9 +151,17 @@ class Stream:
             process.send_signal(signal.SIGTERM)
             process.communicate()
 
-    def _start(self, role: str) -> "subprocess.Popen[str]":
+    def ask(self, client: str, queries: int) -> None:
+        """Ask that many queries of one row each."""
+        file = self._folder / "asked.csv"
+        file.write_text(
+            csv_text(self._table.columns, list(islice(self._table.rows, queries))), encoding="utf-8"
+        )
+        self.run("predict", str(file), "--client", client, "--rows-per-query", "1")
+
+    def _start(self, role: str, *options: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [*_privml(role), "--json"], stdout=subprocess.PIPE, text=True, env=self._environment
+            [*_privml(role, *options), "--json"], stdout=subprocess.PIPE, text=True, env=self._environment
         )
 
     async def _snapshot_bytes(self) -> list[int]:
@@ -175,7 +189,7 @@ class Stream:
             await client.open(learner.model_id)
             batch = self._data.batch(1)
             row = EncodedRecords(batch.indices, None)
-            with self._unit("su"):
+            with self.unit("su"):
                 unit = self._start("mu")
                 try:
                     await asyncio.to_thread(_await_ready, unit)
