@@ -35,7 +35,7 @@ def pipeline_names() -> list[str]:
     """Return the names of the rows."""
     kinds = [kind for kind in WHERE if kind == "log" or os.environ.get(RUNNING) or _jars().is_dir()]
     names = [f"pipeline.{what}_{kind}" for kind in kinds for what in ("round_trip", "chunks")]
-    return [*names, "pipeline.shards"]
+    return [*names, "pipeline.alone", "pipeline.shards"]
 
 
 def pipeline_rows(deployment: Deployment, names: list[str], *, quick: bool = False) -> Iterator[Row]:
@@ -57,6 +57,8 @@ def pipeline_rows(deployment: Deployment, names: list[str], *, quick: bool = Fal
                 yield measure(deployment, kind, place, own, quick=quick)
                 if url:
                     asyncio.run(_clean(url))
+    if "pipeline.alone" in names:
+        yield _alone(deployment, quick=quick)
     if "pipeline.shards" in names:
         yield _shards(deployment.profile.name, quick=quick)
 
@@ -93,6 +95,25 @@ def _chunks(deployment: Deployment, kind: str, url: str, folder: Path, *, quick:
         at_least=True,
         note=f"{count} chunks of {CHUNK_RECORDS} records and {size:,} bytes; "
         "every entry durable before its receipt",
+    )
+
+
+def _alone(deployment: Deployment, *, quick: bool) -> Row:
+    name = available()[0]
+    learner = Learner(deployment, data_set(name))
+    chunks = [learner.publish(learner.data.batch(CHUNK_RECORDS), 0)]
+    seconds = []
+    for _ in range(2 if quick else 9):
+        with tempfile.TemporaryDirectory(prefix="privml-bench-") as folder:
+            url = f"log:{Path(folder) / 'topics'}"
+            seconds.append(1 / asyncio.run(measure_intake(deployment, learner, chunks, url, Path(folder))))
+    return Row(
+        "pipeline.alone",
+        f"{title(name)}: one chunk alone, from MU's look at it to its receipt, on the embedded log, median",
+        "chunk",
+        median(seconds),
+        "s",
+        note=f"the first one of a process; {len(seconds)} times",
     )
 
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crypto.errors import SchemaError
 from pipeline.meter import Meter
+from pipeline.off_loop import off_loop
 from pipeline.transport import Message, Position, Transport
 from roles.arrival import Arrival, Refused
 from roles.tenant import Tenant
@@ -22,6 +23,8 @@ from schemas.topics import TOPICS, Kept, TopicName, topic_name
 
 PART_BUDGET_BYTES = 64 << 20
 PART_GROUPS_PER_SENDER = 4
+SIGNATURE_AS_BYTES = 4096
+"""What takes as long as checking a signature, about."""
 
 
 def sequence_of(body: bytes) -> int:
@@ -131,8 +134,9 @@ class Inbox:
         if not messages:
             return []
         self.next_offset = messages[-1].offset + 1
-        # Signatures are checked off the event loop.
-        return await asyncio.to_thread(self._open_all, messages)
+        # Each of them has a signature to be checked, whatever its length.
+        size = sum(len(message.value) + SIGNATURE_AS_BYTES for message in messages)
+        return await off_loop(size, self._open_all, messages)
 
     async def catch_up(self, beginning: int) -> None:
         """Take in the parts of messages that are still incomplete where reading goes on.

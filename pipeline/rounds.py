@@ -11,6 +11,7 @@ from pipeline.dead_letters import DeadLetters
 from pipeline.errors import PipelineError
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
+from pipeline.off_loop import off_loop
 from pipeline.transport import Transport, partition_for_key
 from roles.arrival import Arrival, Refused
 from roles.building_blocks.base_transfers import BASE
@@ -140,7 +141,7 @@ class RoundExchange:
                     await self._dead_letters.report(arrival.arrival, arrival.reason)
                     continue
                 try:
-                    reply = await asyncio.to_thread(open_round, self._channel, Reply, arrival)
+                    reply = await off_loop(len(arrival.body), open_round, self._channel, Reply, arrival)
                 except (SchemaError, UnsealedError) as error:
                     await self._dead_letters.report(arrival, error.code)
                     continue
@@ -180,7 +181,7 @@ class RoundExchange:
 
     async def _ask(self, request: Request, partition: int) -> Reply:
         place = (request.session, request.step)
-        body, wires = await asyncio.to_thread(self._sealed, request, partition)
+        body, wires = await off_loop(size_of(request), self._sealed, request, partition)
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._asked[place] = _Asked(hashlib.sha256(body).digest(), reply)
         wait = FIRST_WAIT_SECONDS
@@ -211,6 +212,11 @@ def partition_of(subject: Subject) -> int:
     if subject.purpose == QUERY:
         key = subject.client.encode()
     return partition_for_key(key, len(PARTITIONS))
+
+
+def size_of(message: Request | Reply) -> int:
+    """Return how many bytes a round carries, about."""
+    return sum(map(len, message.sections))
 
 
 def place_of_round(topic: TopicName, partition: int) -> tuple[str, int]:

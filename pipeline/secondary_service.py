@@ -15,8 +15,9 @@ from pipeline.dead_letters import DeadLetters
 from pipeline.heads import HeadBook
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
+from pipeline.off_loop import off_loop
 from pipeline.partition_fold import PartitionFold
-from pipeline.rounds import MAX_BODY_BYTES, open_round, partition_of, place_of_round
+from pipeline.rounds import MAX_BODY_BYTES, open_round, partition_of, place_of_round, size_of
 from pipeline.session_ledger import Answered, Claim, Place, SessionLedger
 from pipeline.shard import WHOLE, Shard
 from pipeline.transport import Transport
@@ -139,7 +140,7 @@ class SecondaryService:
             await self._report(item.arrival, item.reason, place)
             return item.arrival, b"", replied
         try:
-            request = await asyncio.to_thread(open_round, self._channel, Request, item)
+            request = await off_loop(len(item.body), open_round, self._channel, Request, item)
         except (SchemaError, UnsealedError) as error:
             await self._report(item, error.code, place)
             return item, b"", replied
@@ -190,7 +191,7 @@ class SecondaryService:
 
     async def _send(self, reply: Reply, partition: int, replied: int) -> int:
         """Append a reply; return where the replies end."""
-        wires = await asyncio.to_thread(self._sealed, reply, partition)
+        wires = await off_loop(size_of(reply), self._sealed, reply, partition)
         sent = await self._publisher.append(TopicName.ROUND_REPLIES, wires, partition=partition)
         if sent.position.offset != replied + len(wires) - 1:
             await self._fold.check_replies(partition, replied)
