@@ -140,7 +140,7 @@ async def look_up_models(transport: Transport, unit: MasterUnit) -> None:
             return model
         place = model.content.place
         if place.message_hash not in found:
-            restored = await sealed_model(transport, unit.tenant, learner, place)
+            restored = await sealed_model(transport, unit.tenant, learner, place, search=True)
             if restored is None:
                 return model
             found[place.message_hash] = restored

@@ -13,7 +13,7 @@ from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
 from pipeline.transport import Transport, partition_for_key
 from roles.arrival import Arrival, Refused
-from roles.plan import Plan
+from roles.plan import MAX_STEPS, Plan
 from roles.session import MasterProgram, Session
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
@@ -58,8 +58,14 @@ def check_plan_size(plan: Plan) -> None:
     """Refuse a plan whose messages would never arrive, before its first step is sent.
 
     Raises:
-        PlanTooLargeError: A request or reply is above the limit.
+        PlanTooLargeError: A request or reply is above the limit, or there are too many steps.
     """
+    if len(plan.steps) > MAX_STEPS:
+        raise PlanTooLargeError(
+            f"the units would have to exchange {len(plan.steps):,} rounds ({plan.name}); "
+            f"the limit is {MAX_STEPS:,}",
+            hint="use a smaller model, or fewer records per chunk",
+        )
     sizes = [
         sum(section.size for section in sections)
         for step in plan.steps

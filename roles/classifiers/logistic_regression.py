@@ -56,6 +56,8 @@ class LogisticDetail(WireStruct):
 class LogisticLearner(TaughtLearner[LogisticState]):
     """One logistic-regression model."""
 
+    counts_invalid = False
+
     def __init__(self, tenant: Tenant, spec: LogisticSpec) -> None:
         super().__init__(tenant, spec)
         self._spec = spec
