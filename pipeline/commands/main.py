@@ -19,6 +19,7 @@ from pipeline.commands.output import Output, command_errors
 from pipeline.commands.owner import app as owner_app
 from pipeline.commands.replay import replay
 from pipeline.commands.schema import app as schema_app
+from pipeline.commands.status import status
 from pipeline.commands.topics import app as topics_app
 from pipeline.commands.units import mu_app, su_app
 from schemas.reasons import ExitCode
@@ -66,6 +67,7 @@ app.command()(predict)
 app.add_typer(inspect_app, name="inspect")
 app.add_typer(topics_app, name="topics")
 app.add_typer(acl_app, name="acl")
+app.command()(status)
 app.command()(audit)
 app.command()(replay)
 app.command()(errors)
