@@ -13,6 +13,7 @@ from pipeline.commands.authority import app as authority_app
 from pipeline.commands.client import app as client_app
 from pipeline.commands.client import predict
 from pipeline.commands.demo import demo
+from pipeline.commands.doctor import doctor
 from pipeline.commands.errors import errors
 from pipeline.commands.inspect import app as inspect_app
 from pipeline.commands.output import Output, command_errors
@@ -68,6 +69,7 @@ app.add_typer(inspect_app, name="inspect")
 app.add_typer(topics_app, name="topics")
 app.add_typer(acl_app, name="acl")
 app.command()(status)
+app.command()(doctor)
 app.command()(audit)
 app.command()(replay)
 app.command()(errors)
