@@ -9,6 +9,7 @@ from crypto.coins import Coins
 from crypto.dtpkc import WeakPrivateKey
 from crypto.errors import SchemaError
 from pipeline.errors import PipelineError, TransportError
+from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
 from pipeline.sessions import BASE_KEY
@@ -22,6 +23,8 @@ from schemas.codec import decode, encode
 from schemas.queries import Answer, Query
 from schemas.reasons import ReasonCode
 from schemas.topics import TOPICS, TopicName, topic_name
+
+log = get_logger()
 
 
 class NoAnswerError(PipelineError):
@@ -107,8 +110,11 @@ class ClientService:
         loop = asyncio.get_running_loop()
         started = loop.time()
         await self._publisher.append(TopicName.QUERIES, wires, key=self._publisher.sender.encode())
+        log.info("query_published", model=learner.model_id, records=query.rows, bytes=sum(map(len, wires)))
         answer, size = await self._wait(query, started + timeout_seconds)
         seconds = loop.time() - started
+        code = answer.reason or "answered"
+        log.info("query_closed", model_version=answer.model_version, code=code, seconds=round(seconds, 3))
         with self._meter.activity("open"):
             opened = await asyncio.to_thread(read_answer, learner, self._key, query, answer)
         return Answered(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.commands.keygen import add_keygen
+from pipeline.commands.log_format import LogFormatOption, start_logs
 from pipeline.commands.options import (
     ConfigOption,
     KeystoreOption,
@@ -52,6 +53,7 @@ def predict(
     passphrase_file: PassphraseFileOption = None,
     passphrase_fd: PassphraseFdOption = None,
     transport: TransportOption = None,
+    log_format: LogFormatOption = None,
     json: JsonOption = False,
 ) -> None:
     """Ask for the label of every row; prints them in the input's order.
@@ -63,6 +65,7 @@ def predict(
 
     from pipeline.settings import load_settings, settings_path
 
+    start_logs(log_format, Role.CLIENT, json=json)
     if out is not None and not out.parent.is_dir():
         raise typer.BadParameter("its folder does not exist", param_hint="--out")
     settings = load_settings(settings_path(config))

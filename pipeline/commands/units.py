@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.commands.keygen import add_keygen
+from pipeline.commands.log_format import LogFormat, LogFormatOption, start_logs
 from pipeline.commands.options import (
     ConfigOption,
     InsecureOption,
@@ -43,13 +44,14 @@ def mu(
     passphrase_fd: PassphraseFdOption = None,
     transport: TransportOption = None,
     metrics: MetricsOption = None,
+    log_format: LogFormatOption = None,
     insecure: InsecureOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run the master unit until SIGTERM: orders, stores and computes on what it cannot read."""
     if context.invoked_subcommand is None:
         keys = keystore, passphrase_file, passphrase_fd
-        _run(Role.MU, config, keys, transport, metrics, insecure=insecure, json=json)
+        _run(Role.MU, config, keys, transport, metrics, log_format, insecure=insecure, json=json)
 
 
 @su_app.callback()
@@ -61,13 +63,14 @@ def su(
     passphrase_fd: PassphraseFdOption = None,
     transport: TransportOption = None,
     metrics: MetricsOption = None,
+    log_format: LogFormatOption = None,
     insecure: InsecureOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run the secondary unit until SIGTERM: answers the master unit's rounds by the public plan."""
     if context.invoked_subcommand is None:
         keys = keystore, passphrase_file, passphrase_fd
-        _run(Role.SU, config, keys, transport, metrics, insecure=insecure, json=json)
+        _run(Role.SU, config, keys, transport, metrics, log_format, insecure=insecure, json=json)
 
 
 def _run(
@@ -76,6 +79,7 @@ def _run(
     keys: tuple[Path | None, Path | None, int | None],
     transport: Annotated[str | None, "URL"],
     metrics: str | None,
+    log_format: LogFormat | None,
     *,
     insecure: bool,
     json: bool,
@@ -83,11 +87,10 @@ def _run(
     from dataclasses import replace
 
     from pipeline.health_server import MetricsAddress
-    from pipeline.log_setup import configure_logs
     from pipeline.settings import load_settings, settings_path
 
     address = None if metrics is None else MetricsAddress.parse(metrics)
-    configure_logs(json=json, role=role.value)
+    start_logs(log_format, role, json=json)
     settings = load_settings(settings_path(config))
     if transport is not None:
         settings = replace(settings, transport=transport)
