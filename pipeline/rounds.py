@@ -177,7 +177,10 @@ class RoundExchange:
             if isinstance(outcome, _Finished):
                 return outcome.result
             self._meter.round_trip(activity)
+            asked = asyncio.get_running_loop().time()
             reply = await self._ask(outcome, partition)
+            self._meter.round_took(activity, asyncio.get_running_loop().time() - asked)
+            self._meter.outcome("round", reply.reason)
             if reply.reason:
                 raise SecondaryRefusedError(reply.reason, session.plan.steps[session.step - 1].name)
             sections, first = reply.sections, 0

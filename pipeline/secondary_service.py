@@ -45,7 +45,11 @@ _ACTIVITIES = {
 
 
 class SecondaryService:
-    """SU's loops around `roles.secondary_unit`."""
+    """SU's loops around `roles.secondary_unit`.
+
+    Attributes:
+        inboxes: What it reads requests from.
+    """
 
     def __init__(
         self,
@@ -69,13 +73,17 @@ class SecondaryService:
         self._cosigned = HeadBook(publisher)
         # One session state machine: requests of all partitions take turns.
         self._turn = asyncio.Lock()
+        self.inboxes: list[Inbox] = []
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
         """Work until cancelled."""
         await self._read_heads(cosign=False)
         async with asyncio.TaskGroup() as group:
             for partition in range(TOPICS[TopicName.ROUND_REQUESTS].partitions):
-                group.create_task(self._read_partition(partition))
+                place = await asyncio.to_thread(self._ledger.place, partition)
+                inbox = self._inbox(partition, place.resume)
+                self.inboxes.append(inbox)
+                group.create_task(self._read_partition(inbox, place))
             if ready is not None:
                 ready.set()
 
@@ -94,17 +102,18 @@ class SecondaryService:
                 if self._unit.heads.offer(head) and cosign:
                     await self._cosigned.publish(head)
 
-    async def _read_partition(self, partition: int) -> None:
-        place = await asyncio.to_thread(self._ledger.place, partition)
-        inbox = Inbox(
+    def _inbox(self, partition: int, offset: int) -> Inbox:
+        return Inbox(
             self._transport,
             self._tenant,
             TopicName.ROUND_REQUESTS,
             partition=partition,
-            offset=place.resume,
+            offset=offset,
             meter=self._meter,
             part_budget=MAX_BODY_BYTES,
         )
+
+    async def _read_partition(self, inbox: Inbox, place: Place) -> None:
         opened_at: dict[bytes, int] = {}
         while True:
             for item in await inbox.receive(WAIT_SECONDS, max_messages=4):
@@ -119,7 +128,7 @@ class SecondaryService:
                     if self._unit.is_open(name) and at > behind - RESUME_WINDOW
                 }
                 place = Place(min(opened_at.values(), default=behind), max(place.judged, behind))
-                await asyncio.to_thread(self._ledger.set_place, partition, place)
+                await asyncio.to_thread(self._ledger.set_place, inbox.partition, place)
 
     async def _take(self, item: Arrival | Refused, place: Place) -> tuple[Arrival, bytes]:
         """Answer or refuse a message; return it, and the session that it belongs to."""
@@ -160,7 +169,10 @@ class SecondaryService:
             await self._read_heads(cosign=True)
         activity = _ACTIVITIES.get(request.subject.purpose, "refused")
         with self._meter.activity(activity, times=int(request.step == 1)):
+            began = asyncio.get_running_loop().time()
             reply = await asyncio.to_thread(self._reply, request, query)
+        self._meter.round_took(activity, asyncio.get_running_loop().time() - began)
+        self._meter.outcome("round", reply.reason)
         wires = await asyncio.to_thread(self._sealed, reply, arrival.partition)
         await self._publisher.append(TopicName.ROUND_REPLIES, wires, partition=arrival.partition)
         return reply

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.commands.keygen import add_keygen
+from pipeline.commands.log_format import LogFormat, LogFormatOption, start_logs
 from pipeline.commands.options import (
     ConfigOption,
     InsecureOption,
     KeystoreOption,
+    MetricsOption,
     PassphraseFdOption,
     PassphraseFileOption,
     TransportOption,
@@ -20,6 +22,7 @@ from pipeline.commands.self_audit import add_self_audit
 from schemas.topics import Role
 
 if TYPE_CHECKING:
+    from pipeline.health_server import MetricsAddress
     from pipeline.parties import Identity
     from pipeline.settings import Settings
     from roles.unit_keys import UnitKeys
@@ -40,14 +43,15 @@ def mu(
     passphrase_file: PassphraseFileOption = None,
     passphrase_fd: PassphraseFdOption = None,
     transport: TransportOption = None,
+    metrics: MetricsOption = None,
+    log_format: LogFormatOption = None,
     insecure: InsecureOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run the master unit until SIGTERM: orders, stores and computes on what it cannot read."""
     if context.invoked_subcommand is None:
-        _run(
-            Role.MU, config, keystore, passphrase_file, passphrase_fd, transport, insecure=insecure, json=json
-        )
+        keys = keystore, passphrase_file, passphrase_fd
+        _run(Role.MU, config, keys, transport, metrics, log_format, insecure=insecure, json=json)
 
 
 @su_app.callback()
@@ -58,56 +62,47 @@ def su(
     passphrase_file: PassphraseFileOption = None,
     passphrase_fd: PassphraseFdOption = None,
     transport: TransportOption = None,
+    metrics: MetricsOption = None,
+    log_format: LogFormatOption = None,
     insecure: InsecureOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run the secondary unit until SIGTERM: answers the master unit's rounds by the public plan."""
     if context.invoked_subcommand is None:
-        _run(
-            Role.SU, config, keystore, passphrase_file, passphrase_fd, transport, insecure=insecure, json=json
-        )
+        keys = keystore, passphrase_file, passphrase_fd
+        _run(Role.SU, config, keys, transport, metrics, log_format, insecure=insecure, json=json)
 
 
 def _run(
     role: Role,
     config: Path | None,
-    keystore: Path | None,
-    passphrase_file: Path | None,
-    passphrase_fd: int | None,
+    keys: tuple[Path | None, Path | None, int | None],
     transport: Annotated[str | None, "URL"],
+    metrics: str | None,
+    log_format: LogFormat | None,
     *,
     insecure: bool,
     json: bool,
 ) -> None:
     from dataclasses import replace
 
-    from pipeline.log_setup import configure_logs
+    from pipeline.health_server import MetricsAddress
     from pipeline.settings import load_settings, settings_path
 
-    configure_logs(json=json, role=role.value)
+    address = None if metrics is None else MetricsAddress.parse(metrics)
+    start_logs(log_format, role, json=json)
     settings = load_settings(settings_path(config))
     if transport is not None:
         settings = replace(settings, transport=transport)
     with service():
-        asyncio.run(
-            _serve(
-                role,
-                settings,
-                keystore,
-                passphrase_file,
-                passphrase_fd,
-                insecure=insecure,
-                output=Output(json),
-            )
-        )
+        asyncio.run(_serve(role, settings, keys, address, insecure=insecure, output=Output(json)))
 
 
 async def _serve(
     role: Role,
     settings: "Settings",
-    keystore: Path | None,
-    passphrase_file: Path | None,
-    passphrase_fd: int | None,
+    keys: tuple[Path | None, Path | None, int | None],
+    metrics: "MetricsAddress | None",
     *,
     insecure: bool,
     output: Output,
@@ -117,6 +112,7 @@ async def _serve(
     from pipeline.unit_process import run_unit
     from roles.unit_keys import unit_keys
 
+    keystore, passphrase_file, passphrase_fd = keys
     async with open_transport(settings.transport) as transport:
         tenant = await fetch_tenant(settings, transport, insecure=insecure)
         identity: Identity = open_identity(
@@ -130,12 +126,12 @@ async def _serve(
         )
         identity.weak_key(tenant)
         store = identity.keystore
-        keys: UnitKeys = unit_keys(role, store.secrets, lambda secrets: store.update(**secrets))
+        unit: UnitKeys = unit_keys(role, store.secrets, lambda secrets: store.update(**secrets))
 
-        def ready() -> None:
-            output.say("ready")
-            output.result("ready", {"role": role.value})
+        def ready(served: str | None) -> None:
+            output.say("ready" if served is None else f"ready; metrics at http://{served}/metrics")
+            output.result("ready", {"role": role.value, "metrics": served})
 
-        summary = await run_unit(role, settings, transport, tenant, identity, keys, ready)
+        summary = await run_unit(role, settings, transport, tenant, identity, unit, ready, metrics=metrics)
     if output.json:
         write_object("stopped", {"role": role.value, **summary})
