@@ -5,8 +5,9 @@ import inspect
 
 import numpy as np
 import pytest
-from logistic_reference import FloatReference, ScaledData, scaled_data
+from logistic_reference import ScaledData, scaled_data
 
+from benchmarks.float_logistic import FloatReference
 from crypto.circuits import logistic
 from roles.classifiers import logistic_regression_schedule, logistic_regression_twin
 from roles.classifiers.logistic_regression_schedule import FEATURE_FRACTION_BITS, LogisticSchedule
