@@ -8,7 +8,7 @@ import pytest
 from benchmarks import comparison_logistic
 from benchmarks.comparison_logistic import MARKER, METHODS, ONE_CHUNK, chunks_of, compare, folds_of
 from benchmarks.data_sets import DataSet
-from benchmarks.number_sets import made_up
+from benchmarks.number_sets import SHAPES, made_up, number_set
 from benchmarks.page import markers, write_between
 from benchmarks.report import FIGURES
 
@@ -58,3 +58,22 @@ def test_the_page_keeps_the_table_when_figures_are_written(tmp_path: Path) -> No
     write_between(copy, FIGURES, "figures")
     table = text[text.find(begin) : text.find(end)]
     assert table in copy.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_records_of_a_shape_are_there_with_and_without_files(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows, columns = SHAPES[name]
+    monkeypatch.setenv("PRIVML_DATA", str(tmp_path))
+    stand_in = number_set.__wrapped__(name)
+    cells = ",".join("x" + str(i) for i in range(columns))
+    lines = [",".join(str((row + i) % 7) for i in range(columns)) + f",{row % 2}" for row in range(rows + 3)]
+    (tmp_path / f"{name}.csv").write_text("\n".join([f"{cells},y", *lines]) + "\n", encoding="utf-8")
+    from_file = number_set.__wrapped__(name)
+    assert (stand_in.name, from_file.name) == ("made up", name)
+    for data in (stand_in, from_file):
+        assert data.records.words is not None
+        assert data.records.words.shape == (rows, columns)
+        assert np.abs(data.records.words).max() > 900
+        assert set(np.asarray(data.records.labels).tolist()) == {0, 1}
