@@ -12,6 +12,7 @@ from benchmarks.ciphertexts import Ciphertexts
 from benchmarks.data_sets import ROOT, describe
 from benchmarks.deployment import Deployment
 from benchmarks.end_to_end import demo_names, demo_rows, run_demo
+from benchmarks.logistic import SIZES, Logistic
 from benchmarks.machine import this_machine
 from benchmarks.measure import Benchmark, PowerMeter, Row, measure
 from benchmarks.naive_bayes import NaiveBayes
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--write-docs wants a whole run: without --only and --quick")
     chosen = profile(DEFAULT_PROFILE)
     deployment = Deployment(chosen)
+    logistic = Logistic(deployment)
     found = [
         benchmark
         for group in (
@@ -50,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Ciphertexts(deployment),
             Blocks(deployment),
             NaiveBayes(deployment),
+            logistic,
         )
         for benchmark in group.benchmarks()
         if _matches(benchmark.name, options.only)
@@ -59,19 +62,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.end_to_end
         else []
     )
-    if not found and not demos and not (options.stream and _matches("stream.", options.only)):
+    sizes = [name for name in SIZES if _matches(name, options.only)]
+    streamed = options.stream and _matches("stream.", options.only)
+    if not (found or demos or sizes or streamed):
         parser.error(f"no row is called like {options.only!r}; --list prints the names")
     if options.list:
-        print("\n".join([*(benchmark.name for benchmark in found), *(f"demo.{name}" for name in demos)]))
+        print(
+            "\n".join([*(benchmark.name for benchmark in found), *sizes, *(f"demo.{name}" for name in demos)])
+        )
         return 0
     machine = this_machine()
     _say(f"data: {describe()}")
     meter = PowerMeter(chosen.modulus_bits)
     rows = _measure_all(found, meter, quick=options.quick)
+    rows += logistic.sizes(sizes)
     for number, name in enumerate(demos, start=1):
         _say(f"[demo {number}/{len(demos)}] {name} …")
         rows += demo_rows(run_demo(name, chosen.name))
-    if options.stream and _matches("stream.", options.only):
+    if streamed:
         _say("[stream] …")
         rows += stream_rows(chosen.name, quick=options.quick)
     pm = median(meter.measured or meter.measure(9))
