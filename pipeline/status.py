@@ -143,7 +143,7 @@ class StatusWatch:
             "waiting": len(kept.waiting),
             "answering": (
                 {"version": answering.version, "records": answering.records}
-                if model.suffices(self._tenant)
+                if answering is not None and model.suffices(self._tenant)
                 else None
             ),
             "recent": {

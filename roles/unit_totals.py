@@ -27,8 +27,12 @@ class UnitTotals(MasterUnit):
                 kept.model = kept.model.taking(entry.sender, entry.records, kept.model.content)
             else:
                 kept.waiting.append(waiting_chunk(entry))
+        self.index.add_chunk(entry)
 
     def _withdraw(self, entry: JournalEntry, vectors: Vectors) -> None:
         del vectors
+        known = self.index.chunk(entry.sender, entry.sender_sequence)
+        accepted_at = -1 if known is None else known.sequence
         for kept in self.models.values():
-            kept.model = kept.model.losing(entry.sender, entry.records, kept.model.content)
+            lost = kept.model.losing(entry.sender, entry.records, kept.model.content)
+            kept.lose(lost, entry.records, accepted_at)
