@@ -334,6 +334,7 @@ def test_objects_have_the_fields_of_the_cli_page(by_hand: tuple[Path, str]) -> N
     printed += privml(folder, "authority", "init", *new, *parties)
     keys = ("--parameters", "other/parameters.privml", "--passphrase-file", "passphrase")
     printed += privml(folder, "authority", "classifiers")
+    printed += privml(folder, "estimate", "--schema", "schema.toml", "--records", "14", "--profile", "toy")
     printed += privml(folder, "owner", "keygen", *keys, "--keystore", "d.key", "--public", "d.pub")
     units = [start_unit(folder, role) for role in ("mu", "su")]
     try:

@@ -15,6 +15,7 @@ from pipeline.commands.client import predict
 from pipeline.commands.demo import demo
 from pipeline.commands.doctor import doctor
 from pipeline.commands.errors import errors
+from pipeline.commands.estimate import estimate
 from pipeline.commands.inspect import app as inspect_app
 from pipeline.commands.output import Output, command_errors
 from pipeline.commands.owner import app as owner_app
@@ -70,6 +71,7 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(acl_app, name="acl")
 app.command()(status)
 app.command()(doctor)
+app.command()(estimate)
 app.command()(audit)
 app.command()(replay)
 app.command()(errors)
