@@ -8,7 +8,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test kafka test-kafka check bench lock clean
+.PHONY: help install demo test kafka test-kafka check bench bench-compare lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,14 @@ check: $(STAMP) ## Lint, formatting, types, import contracts
 
 bench: $(STAMP) ## Run the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# FRESH=FILE compares a run that was made before, with `make bench ARGS="--json FILE"`.
+FRESH ?=
+
+bench-compare: $(STAMP) ## Run the benchmarks and compare them with docs/benchmarks.json (ARGS="--tolerance 0.5")
+	@mkdir -p build
+	$(if $(FRESH),,$(BIN)/python -m benchmarks --json build/bench.json > /dev/null)
+	$(BIN)/python -m benchmarks.compare_runs $(or $(FRESH),build/bench.json) $(ARGS)
 
 # Paths, indexes and headers stay out of the file, so that it is the same on every machine.
 lock: $(STAMP) ## Resolve the dependencies anew into requirements.lock
