@@ -301,8 +301,9 @@ def _queries(forecast: Forecast, name: str, work: Workload) -> Phase:
         phase.add("client", powers_full=2 if is_full else 0)
         phase.add("mu", fixed_base=2, multi_bases=2 * (ciphertexts + 1))
         phase.send(TopicName.QUERIES, "query", len(encode(query)))
-        plan = plans.setdefault(rows, forecast.query(rows)) if rows not in plans else plans[rows]
-        phase.run(plan, parameters, under_client_key=True)
+        if rows not in plans:
+            plans[rows] = forecast.query(rows)
+        phase.run(plans[rows], parameters, under_client_key=True)
         phase.send(TopicName.ANSWERS, "answer", len(encode(Answer(bytes(16), rows, 1, "", sealed))))
         for _ in range(2):
             _decide(phase)

@@ -81,7 +81,7 @@ def estimate(
 def _print(phases: list["Phase"], rates: "OperationRates") -> None:
     from rich.table import Table
 
-    figures = Table("what", "model", "times", "round trips", "bytes", "in PM", "CPU", "wall")
+    figures = Table("what", "model", "times", "trips", "sent", "in PM", "CPU", "wall")
     for phase in phases:
         cpu = phase.cpu_seconds(rates)
         figures.add_row(
@@ -89,10 +89,10 @@ def _print(phases: list["Phase"], rates: "OperationRates") -> None:
             phase.model or "",
             f"{phase.times:,}",
             f"{phase.rounds:,}",
-            f"{sum(phase.sent.values()):,}",
-            f"{cpu / rates.power_full:,.1f}",
-            f"{cpu:,.2f} s",
-            f"{phase.wall_seconds(rates):,.2f} s",
+            f"{sum(phase.sent.values()) / 1e6:,.2f} MB",
+            f"{cpu / rates.power_full:,.0f}",
+            f"{cpu:,.1f} s",
+            f"{phase.wall_seconds(rates):,.1f} s",
         )
     terminal = console()
     terminal.print(figures)
