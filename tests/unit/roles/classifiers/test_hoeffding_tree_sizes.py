@@ -19,8 +19,9 @@ from roles.plan import Plan, Section
 from schemas.codec import MAX_MESSAGE_BYTES
 from schemas.configuration import Limits
 from schemas.data_schema import SCHEMA_VERSION, CategoricalAttribute, ClassLabel, DataSchema, Missing
+from schemas.envelope import MAX_PARTS
 from schemas.models import TreeSpec
-from schemas.parts import MAX_PARTS, seal_parts
+from schemas.parts import seal_parts
 
 RECORDS, CHUNKS = 200, 8
 SHAPES = {"nursery": ((3, 5, 4, 4, 3, 2, 3, 3), 5), "adult": ((10,) * 14, 2)}
