@@ -19,6 +19,7 @@ from benchmarks.naive_bayes import NaiveBayes
 from benchmarks.primitives import Primitives
 from benchmarks.report import Report, figure_text, seconds_text, target_text, write_docs
 from benchmarks.stream import stream_rows
+from benchmarks.trees import Trees
 from crypto.profiles import DEFAULT_PROFILE, profile
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Blocks(deployment),
             NaiveBayes(deployment),
             logistic,
+            Trees(deployment),
         )
         for benchmark in group.benchmarks()
         if _matches(benchmark.name, options.only)

@@ -18,6 +18,7 @@ GROUPS = {
     "block": "Building blocks, both units",
     "nb": "Naive Bayes",
     "lr": "Logistic regression",
+    "dt": "Hoeffding trees",
     "demo": "End to end: `privml demo`",
     "stream": "A long stream, real processes on the embedded log",
 }
