@@ -5,27 +5,33 @@ reply that is there twice with the same bytes, where an append was repeated or s
 unit ran; a query refused because the model was still empty.
 """
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import TypeVar
 
 from simulation.offers import CLASSES, LIMITS, VALUES, Offer, offers, records
 from simulation.schedules import Trouble
 from simulation.world import World
 
-from crypto.errors import SchemaError
+from crypto.errors import InvalidCiphertextError, SchemaError
 from crypto.service_key import finish_open, half_open
 from crypto.unit_channel import UnsealedError
 from crypto.validation import validate_ciphertexts
 from pipeline.rounds import MAX_BODY_BYTES, place_of_round
 from pipeline.transport import Message
+from roles.building_blocks.base_transfers import BASE, base_plan
+from roles.building_blocks.opening import decode_t2
+from roles.classifiers.learner import QUERY, REFRESH
 from roles.classifiers.naive_bayes import CountTable
 from roles.client import read_answer
 from roles.model_state import ModelState
 from roles.twins import Twin, twin_of
-from schemas.codec import WireStruct, decode
+from roles.vectors import decode_vectors
+from schemas.codec import WireStruct, decode, encode
 from schemas.envelope import Envelope, message_id, open_envelope
 from schemas.journal import GENESIS, DeadLetter, EntryKind, JournalEntry, Receipt
 from schemas.queries import Answer
@@ -194,7 +200,7 @@ def ciphertexts_are_in_the_group(evidence: Evidence) -> None:
             if kept.model.records:
                 try:
                     validate_ciphertexts(evidence.world.home.tenant.parameters, kept.model.ciphertexts)
-                except ValueError as error:
+                except InvalidCiphertextError as error:
                     raise WrongError("group", str(error)) from error
 
 
@@ -339,6 +345,71 @@ def _by_step(rounds: list[Reply], what: Callable[[Reply], object]) -> dict[tuple
     return found
 
 
+def what_su_opens_is_masked_afresh(evidence: Evidence) -> None:
+    """No two plaintexts that SU opens are near each other: each has a mask of its own."""
+    world = evidence.world
+    tenant, small = world.home.tenant, world.home.small
+    by_hash = {id_of(offer): offer.query for offer in offers(world.models).values() if offer.query}
+    opened: dict[tuple[bytes, int], int] = {}
+    width, bits = tenant.parameters.component_bytes, 0
+    for request in _requests(evidence):
+        subject = request.subject
+        if request.step != 1 or subject.purpose not in {REFRESH, QUERY} or subject.model_id != "m":
+            continue
+        learner = world.home.learner(subject.model_id)
+        query = by_hash.get(subject.message_hash)
+        if query is None:
+            t2s = decode_t2(tenant.parameters, request.sections[1])
+            layout = tenant.counts_layout(1)
+        else:
+            (layout,) = learner.query_layouts(query.rows)
+            vectors = decode_vectors(tenant, query.vectors, learner.query_encodings, (layout,))
+            t2s = tuple(c.t2 for vector in vectors.values() for c in vector)
+        masked = request.sections[0]
+        halves = [int.from_bytes(masked[i : i + width], "big") for i in range(0, len(masked), width)]
+        bits = max(bits, layout.packed_bits)
+        for place, value in enumerate(finish_open(tenant.parameters, halves, t2s, small.secondary.theta)):
+            opened[request.session, place] = value
+    ordered = sorted(opened.values())
+    if any(after - before >> (bits + 16) == 0 for before, after in pairwise(ordered)):
+        raise WrongError("masks", "two opened plaintexts differ by what they hide")
+
+
+def salts_are_drawn_afresh(evidence: Evidence) -> None:
+    """To two requests under one step SU never replies with one salt, whatever made it reply twice."""
+    salts = _by_step(_replies(evidence), lambda reply: reply.sections[0][:16])
+    asked = _by_step(_replies(evidence), lambda reply: reply.request_hash)
+    for place, requests in asked.items():
+        if len(salts[place]) < len(requests):
+            raise WrongError("salts", "one salt for two requests")
+
+
+def replies_are_to_what_the_plan_asks(evidence: Evidence) -> None:
+    """Whatever SU answered has the fields and the sizes of the public plan."""
+    answered = {reply.request_hash for reply in _replies(evidence)}
+    tenant = evidence.world.home.tenant
+    for request in _requests(evidence):
+        if request.subject.purpose != BASE or hashlib.sha256(encode(request)).digest() not in answered:
+            continue
+        planned = tuple(section.size for section in base_plan(tenant).steps[request.step - 1].request)
+        if tuple(len(section) for section in request.sections) != planned:
+            raise WrongError("plan", "SU answered fields of other sizes")
+
+
+def junk_between_the_units_is_reported(evidence: Evidence) -> None:
+    """Each unreadable message to SU has its dead letter."""
+    told = {
+        (letter.partition, letter.offset)
+        for _, letter in evidence.read(TopicName.DEAD_LETTERS, DeadLetter)
+        if letter.topic == TopicName.ROUND_REQUESTS
+    }
+    for partition in range(TOPICS[TopicName.ROUND_REQUESTS].partitions):
+        readable = {m.offset for m, _ in evidence.read(TopicName.ROUND_REQUESTS, Request, partition)}
+        for message in evidence.world.home.messages(TopicName.ROUND_REQUESTS, partition):
+            if message.offset not in readable and (partition, message.offset) not in told:
+                raise WrongError("dead letters", "junk for SU was not reported")
+
+
 ORACLES: tuple[Callable[[Evidence], None], ...] = (
     every_message_is_decided_once_and_rightly,
     ciphertexts_are_in_the_group,
@@ -348,6 +419,10 @@ ORACLES: tuple[Callable[[Evidence], None], ...] = (
     receipts_are_the_decisions,
     answers_are_the_twins,
     no_step_has_two_replies,
+    what_su_opens_is_masked_afresh,
+    salts_are_drawn_afresh,
+    replies_are_to_what_the_plan_asks,
+    junk_between_the_units_is_reported,
 )
 
 

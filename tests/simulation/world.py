@@ -96,6 +96,10 @@ class World:
         """MU's state in its last life."""
         return self._current["mu"].unit
 
+    def current(self, role: str) -> Process:
+        """Return the process that a unit runs in."""
+        return self._current[role]
+
     # --- the run
 
     async def run(self, acts: tuple[Act, ...] = ()) -> None:
