@@ -20,7 +20,7 @@ from simulation.machine import DiedError, Disk, Process, Troubles
 from simulation.offers import NB, house, offers
 from simulation.schedules import Schedule
 
-from crypto.errors import SchemaError
+from crypto.errors import PrivMLError, SchemaError
 from pipeline import journal
 from pipeline.errors import PipelineError
 from pipeline.journal_fold import fold_journal
@@ -46,6 +46,7 @@ QUIET_SECONDS = 4.0
 LOOK_SECONDS = 0.5
 PATIENCE_SECONDS = 2000.0
 LONGEST_GAP_SECONDS = 0.4
+_TAMPERED_PATIENCE_SECONDS = 30.0
 
 Act = Callable[["World"], Awaitable[None]]
 
@@ -65,6 +66,9 @@ class World:
         troubles: What went wrong, and what is still to come.
         stops: Errors with which units stopped.
         lives: How many processes were started, by unit.
+        tampered: What a hostile broker did.
+        patience: Seconds after which a run has no end.
+        hostile: Whether the broker is: then any error that says what is wrong may stop a unit.
         folded: The state that anybody folds from the topics.
     """
 
@@ -73,11 +77,14 @@ class World:
     models: tuple[ModelSpec, ...] = NB
     home: House = field(init=False)
     troubles: Troubles = field(init=False)
-    stops: list[PipelineError] = field(default_factory=list)
+    stops: list[PrivMLError] = field(default_factory=list)
     bugs: list[BaseException] = field(default_factory=list)
     lives: dict[str, int] = field(default_factory=lambda: {"mu": 0, "su": 0})
     folded: MasterUnit | None = None
     last_trouble: float = 0.0
+    tampered: list[str] = field(default_factory=list)
+    patience: float = PATIENCE_SECONDS
+    hostile: bool = False
     _processes: dict[str, Process] = field(default_factory=dict)
     _current: dict[str, Process] = field(default_factory=dict)
     _ready: set[str] = field(default_factory=set)
@@ -166,7 +173,7 @@ class World:
         if isinstance(error, BaseExceptionGroup):
             for one in error.exceptions:
                 self._note(one)
-        elif isinstance(error, PipelineError):
+        elif isinstance(error, PrivMLError if self.hostile else PipelineError):
             self.stops.append(error)
         elif not isinstance(error, DiedError | asyncio.CancelledError):
             self.bugs.append(error)
@@ -213,7 +220,7 @@ class World:
 
     async def _quiet(self) -> None:
         """Wait until all is decided, both units listen, and nothing was written for a while."""
-        deadline, since, written = self.loop.now + PATIENCE_SECONDS, self.loop.now, -1
+        deadline, since, written = self.loop.now + self.patience, self.loop.now, -1
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self.bugs:
@@ -232,9 +239,12 @@ class World:
                 and self._decided()
             ):
                 return
+            if self.loop.now > deadline and self.hostile:
+                # A broker may keep the units from ever ending; what they hold is looked at all the same.
+                return
             if self.loop.now > deadline:
                 stop = f"; last stop: {self.stops[-1]}" if self.stops else ""
-                raise NeverQuietError(f"not quiet after {PATIENCE_SECONDS:.0f} s{stop}")
+                raise NeverQuietError(f"not quiet after {self.patience:.0f} s{stop}")
 
     def _decided(self) -> bool:
         """Return whether every message of owners and clients has its end in the journal."""
@@ -307,6 +317,35 @@ def simulate(schedule: Schedule, *acts: Act, models: tuple[ModelSpec, ...] = NB)
             mock.patch.object(journal, "SNAPSHOT_ENTRIES", schedule.snapshot_entries),
         ):
             loop.run_until_complete(world.run(acts))
+    finally:
+        loop.close()
+    return world
+
+
+def simulate_tampered(schedule: Schedule, things: tuple[tuple[float, Callable[[World], None]], ...]) -> World:
+    """Run a schedule while somebody does things to the topics at given times; kill both units at the end.
+
+    That a unit stops for good is an end like any other.
+    """
+    base_transfers()
+    loop = SimulatedLoop(Random(schedule.seed))
+    world = World(schedule, loop, patience=_TAMPERED_PATIENCE_SECONDS, hostile=True)
+    for at, do in things:
+        loop.call_later(at, do, world)
+
+    async def kill_both(world: World) -> None:
+        for role in ("mu", "su"):
+            world.current(role).die()
+
+    try:
+        with (
+            mock.patch.object(sqlite3, "connect", world.connect),
+            mock.patch.object(journal, "SNAPSHOT_ENTRIES", schedule.snapshot_entries),
+        ):
+            loop.run_until_complete(world.run((kill_both,)))
+    except PipelineError:
+        # Nobody can fold such topics, and is told why.
+        return world
     finally:
         loop.close()
     return world
