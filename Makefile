@@ -3,12 +3,15 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+SCHEDULES ?= 100000
+FAULTS ?= 300
+SEED   ?= 1
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test kafka test-kafka check bench lock clean
+.PHONY: help install demo test kafka test-kafka soak chaos check bench bench-compare lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +48,12 @@ test-kafka: $(STAMP) ## Run the tests on a Kafka broker (PRIVML_SKIP_KAFKA=1 onl
 	  $(BIN)/python -m pytest -m kafka -rs -n 2 --dist loadfile $(ARGS); \
 	else exit 1; fi
 
+soak: $(STAMP) ## Run very many schedules of faults in the simulation (SCHEDULES=100000 SEED=1)
+	PRIVML_SCHEDULES=$(SCHEDULES) PRIVML_SEED=$(SEED) $(BIN)/python -m pytest -n 2 --timeout 0 -q tests/simulation/test_schedules.py
+
+chaos: $(STAMP) ## Deal blows to real processes, drawn from a seed (FAULTS=300 SEED=1)
+	PYTHONPATH=tests $(BIN)/python -m integration.chaos $(FAULTS) $(SEED)
+
 check: $(STAMP) ## Lint, formatting, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,6 +62,14 @@ check: $(STAMP) ## Lint, formatting, types, import contracts
 
 bench: $(STAMP) ## Run the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# FRESH=FILE compares a run that was made before, with `make bench ARGS="--json FILE"`.
+FRESH ?=
+
+bench-compare: $(STAMP) ## Run the benchmarks and compare them with docs/benchmarks.json (ARGS="--tolerance 0.5")
+	@mkdir -p build
+	$(if $(FRESH),,$(BIN)/python -m benchmarks --json build/bench.json > /dev/null)
+	$(BIN)/python -m benchmarks.compare_runs $(or $(FRESH),build/bench.json) $(ARGS)
 
 # Paths, indexes and headers stay out of the file, so that it is the same on every machine.
 lock: $(STAMP) ## Resolve the dependencies anew into requirements.lock

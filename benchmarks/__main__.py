@@ -12,6 +12,7 @@ from benchmarks.ciphertexts import Ciphertexts
 from benchmarks.data_sets import ROOT, describe
 from benchmarks.deployment import Deployment
 from benchmarks.end_to_end import demo_names, demo_rows, run_demo
+from benchmarks.logistic import SIZES, Logistic
 from benchmarks.machine import this_machine
 from benchmarks.measure import Benchmark, PowerMeter, Row, measure
 from benchmarks.naive_bayes import NaiveBayes
@@ -19,6 +20,7 @@ from benchmarks.pipeline import pipeline_names, pipeline_rows
 from benchmarks.primitives import Primitives
 from benchmarks.report import Report, figure_text, seconds_text, target_text, write_docs
 from benchmarks.stream import stream_rows
+from benchmarks.trees import Trees
 from crypto.profiles import DEFAULT_PROFILE, profile
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--write-docs wants a whole run: without --only and --quick")
     chosen = profile(DEFAULT_PROFILE)
     deployment = Deployment(chosen)
+    logistic = Logistic(deployment)
     found = [
         benchmark
         for group in (
@@ -54,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Ciphertexts(deployment),
             Blocks(deployment),
             NaiveBayes(deployment),
+            logistic,
+            Trees(deployment),
         )
         for benchmark in group.benchmarks()
         if _matches(benchmark.name, options.only)
@@ -63,25 +68,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.end_to_end
         else []
     )
+    sizes = [name for name in SIZES if _matches(name, options.only)]
+    streamed = options.stream and _matches("stream.", options.only)
     wanted = options.pipeline or (options.only or "").startswith("pipeline.")
     parts = [name for name in pipeline_names() if wanted and _matches(name, options.only)]
-    if not found and not demos and not parts and not (options.stream and _matches("stream.", options.only)):
+    if not (found or demos or sizes or streamed or parts):
         parser.error(f"no row is called like {options.only!r}; --list prints the names")
     if options.list:
-        names = [*(benchmark.name for benchmark in found), *(f"demo.{name}" for name in demos), *parts]
+        names = [
+            *(benchmark.name for benchmark in found),
+            *sizes,
+            *(f"demo.{name}" for name in demos),
+            *parts,
+        ]
         print("\n".join(names))
         return 0
     machine = this_machine()
     _say(f"data: {describe()}")
     meter = PowerMeter(chosen.modulus_bits)
     rows = _measure_all(found, meter, quick=options.quick)
+    rows += logistic.sizes(sizes)
     for number, name in enumerate(demos, start=1):
         _say(f"[demo {number}/{len(demos)}] {name} …")
         rows += demo_rows(run_demo(name, chosen.name))
     for row in pipeline_rows(deployment, parts, quick=options.quick):
         _say(f"{row.name}: {figure_text(row)} {target_text(row)}")
         rows.append(row)
-    if options.stream and _matches("stream.", options.only):
+    if streamed:
         _say("[stream] …")
         rows += stream_rows(chosen.name, quick=options.quick)
     pm = median(meter.measured or meter.measure(9))

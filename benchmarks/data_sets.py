@@ -53,8 +53,12 @@ class DataSet:
     def batch(self, size: int, number: int = 0) -> EncodedRecords:
         """Return batch `number` of that many records; past the end it starts again."""
         rows = np.arange(number * size, (number + 1) * size) % len(self.records)
-        labels = self.records.labels
-        return EncodedRecords(self.records.indices[rows], None if labels is None else labels[rows])
+        labels, words = self.records.labels, self.records.words
+        return EncodedRecords(
+            self.records.indices[rows],
+            None if labels is None else labels[rows],
+            None if words is None else words[rows],
+        )
 
 
 def folder() -> Path:
@@ -92,7 +96,7 @@ def data_set(name: str) -> DataSet:
     """Read, infer and encode a data set once per run."""
     with _file(name) as (path, label):
         schema = infer_schema(path, label).schema
-        (records,) = read_training_file(path, schema, 1 << 30)
+        (records,) = read_training_file(path, schema, 1 << 30, words=True)
     return DataSet(name, schema, records)
 
 

@@ -1,6 +1,7 @@
 """A deployment in one process: real keys of everybody, drawn anew in every run and never stored."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -22,12 +23,13 @@ from roles.unit_keys import UnitKeys, draw_party, unit_channel
 from roles.unit_secrets import UnitSecrets
 from schemas.configuration import Configuration, Limits, Party
 from schemas.data_schema import ClassLabel, DataSchema, NumericAttribute, encode_schema
-from schemas.models import NaiveBayesSpec
+from schemas.models import ModelSpec, NaiveBayesSpec
 from schemas.topics import Role
 
 TENANT = "bench"
 OWNER, CLIENT = "a", "c"
 PARTIES = {"authority": "authority", "mu": "mu", "su": "su", "owner": OWNER, "client": CLIENT}
+BAYES = NaiveBayesSpec("nb")
 LIMITS = Limits(100_000, 1 << 20, 100, 1, 1, 0)
 
 
@@ -90,8 +92,8 @@ class Deployment:
         """The client's key pair."""
         return WeakPrivateKey.from_theta(self.parameters, self.enrolled["client"].theta)
 
-    def configuration(self, schema: DataSchema) -> Configuration:
-        """Return the configuration of a tenant with that schema and one naive-Bayes model."""
+    def configuration(self, schema: DataSchema, spec: ModelSpec = BAYES) -> Configuration:
+        """Return the configuration of a tenant with that schema and one model."""
         parameters = self.parameters
         return Configuration(
             TENANT,
@@ -101,14 +103,14 @@ class Deployment:
             parameters.n.to_bytes(self.profile.plaintext_bytes, "big"),
             parameters.g.to_bytes(parameters.component_bytes, "big"),
             encode_schema(schema),
-            (NaiveBayesSpec("nb"),),
+            (spec,),
             LIMITS,
             tuple(enrolled.party for enrolled in self.enrolled.values()),
         )
 
-    def tenant(self, schema: DataSchema) -> Tenant:
+    def tenant(self, schema: DataSchema, spec: ModelSpec = BAYES) -> Tenant:
         """Return the checked tenant, with the tables that MU keeps."""
-        tenant = tenant_from(self.configuration(schema), allow_insecure=self.profile.insecure)
+        tenant = tenant_from(self.configuration(schema, spec), allow_insecure=self.profile.insecure)
         prepare_tables(tenant, Role.MU)
         return tenant
 
@@ -135,13 +137,17 @@ class Deployment:
         return bases, stored[0]
 
     def secondary_unit(
-        self, tenant: Tenant, bases: TransferBases | None, stored: list[TransferBases] | None = None
+        self,
+        tenant: Tenant,
+        bases: TransferBases | None,
+        stored: list[TransferBases] | None = None,
+        pool: ThreadPoolExecutor | None = None,
     ) -> SecondaryUnit:
         """Return SU without any session, as after a start."""
         own = self.enrolled["su"]
         keep = stored if stored is not None else []
         seed, delta = own.secrets["seed"], own.secrets["delta"]
-        return SecondaryUnit(tenant, own.theta, seed, delta, bases, keep.append)
+        return SecondaryUnit(tenant, own.theta, seed, delta, bases, keep.append, pool)
 
     def unit_secrets(self, role: str) -> UnitSecrets:
         """Return what MU's or SU's programs need."""

@@ -9,6 +9,7 @@ from crypto.unit_channel import UnitChannel
 from pipeline.mailbox import PART_BUDGET_BYTES, PART_GROUPS_PER_SENDER, sequence_of
 from pipeline.rounds import open_round, place_of_round
 from roles.arrival import Arrival
+from roles.plan import Plan
 from roles.secondary_unit import SecondaryUnit
 from roles.session import MasterProgram, Result, Session
 from roles.tenant import Tenant
@@ -128,3 +129,10 @@ def run_rounds(
     except StopIteration as finished:
         result: Result = finished.value
         return result
+
+
+def exchanged(plan: Plan) -> str:
+    """Say how much a session's units send each other."""
+    total = sum(step.bytes_exchanged for step in plan.steps)
+    word = "round trip" if len(plan.steps) == 1 else "round trips"
+    return f"{total:,} bytes between the units in {len(plan.steps)} {word}"

@@ -13,7 +13,7 @@ from statistics import median
 
 from crypto.arithmetic import power
 from crypto.coins import Coins
-from crypto.counting import Tally, counting
+from crypto.counting import counting
 
 Work = Callable[[], object]
 """The thing to be timed."""
@@ -76,11 +76,13 @@ class Prepared:
         work: Does the same every time it is called.
         units: How many units one call does.
         note: Sizes and circumstances.
+        less: Work that is a part of `work` and does not count: timed by turns, and taken off.
     """
 
     work: Work
     units: float = 1
     note: str = ""
+    less: Work | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Benchmark:
         target: In PM per unit.
         repetitions: How often to time it.
         warm_up: Call the work once before: tables and circuits are kept from call to call.
+        by_wall: The figure is the wall time; else the CPU time of all threads.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Benchmark:
     target: float | None = None
     repetitions: int = 9
     warm_up: bool = True
+    by_wall: bool = False
 
 
 class PowerMeter:
@@ -145,39 +149,61 @@ def measure(benchmark: Benchmark, meter: PowerMeter, *, quick: bool = False) -> 
     """
     prepared = benchmark.prepare()
     calls = 1
-    tallies: list[Tally] = []
     if benchmark.warm_up:
         # Twice: the first call may make what is kept from then on, and tells nothing of the next.
         prepared.work()
+        if prepared.less is not None:
+            prepared.less()
         start = time.process_time()
         prepared.work()
         calls = math.ceil(SHORTEST_SECONDS / max(time.process_time() - start, 1e-6))
         calls = min(max(1, calls), MOST_CALLS)
     repetitions = min(2, benchmark.repetitions) if quick else benchmark.repetitions
-    cpu, wall = [], []
+    times: list[_Timed] = []
     powers = meter.measure()
     for _ in range(repetitions):
-        with counting() as tally:
-            cpu_start, wall_start = time.process_time(), time.perf_counter()
-            for _ in range(calls):
-                prepared.work()
-            cpu_end, wall_end = time.process_time(), time.perf_counter()
-        tallies.append(tally)
-        cpu.append((cpu_end - cpu_start) / calls / prepared.units)
-        wall.append((wall_end - wall_start) / calls / prepared.units)
+        timed = _timed(prepared.work, calls)
+        if prepared.less is not None:
+            timed = timed.without(_timed(prepared.less, calls))
+        times.append(timed)
         powers += meter.measure()
-    pm = median(powers)
+    pm, each = median(powers), calls * prepared.units
+    cpu, wall = (
+        [amount / each for amount in kind] for kind in zip(*((t.cpu, t.wall) for t in times), strict=True)
+    )
     return Row(
         benchmark.name,
         benchmark.what,
         benchmark.unit,
-        median(cpu) / pm,
+        median(wall if benchmark.by_wall else cpu) / pm,
         target=benchmark.target,
         cpu_seconds=median(cpu),
         cpu_range=(min(cpu), max(cpu)),
         wall_seconds=median(wall),
         pm_seconds=pm,
         repetitions=repetitions,
-        counts={name: n / calls / prepared.units for name, n in tallies[0].as_dict().items() if n},
+        counts={name: n / each for name, n in times[0].counts.items() if n},
         note=prepared.note,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """One repetition: seconds and counted operations."""
+
+    cpu: float
+    wall: float
+    counts: Mapping[str, int]
+
+    def without(self, less: "_Timed") -> "_Timed":
+        counts = {name: amount - less.counts.get(name, 0) for name, amount in self.counts.items()}
+        return _Timed(self.cpu - less.cpu, self.wall - less.wall, counts)
+
+
+def _timed(work: Work, calls: int) -> _Timed:
+    with counting() as tally:
+        cpu, wall = time.process_time(), time.perf_counter()
+        for _ in range(calls):
+            work()
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return _Timed(cpu, wall, tally.as_dict())

@@ -8,18 +8,20 @@ from functools import partial
 
 from benchmarks.data_sets import BUNDLED, available, data_set, title
 from benchmarks.deployment import CLIENT, Deployment
-from benchmarks.exchange import sign
+from benchmarks.exchange import exchanged, sign
 from benchmarks.learner import CHUNK_RECORDS, Learner
 from benchmarks.measure import Benchmark, Prepared
 from crypto.coins import Coins
+from roles.classifiers.naive_bayes import NaiveBayesLearner
 from roles.client import make_query
-from roles.plan import Plan
 from schemas.codec import encode
+from schemas.models import NaiveBayesSpec
 from schemas.topics import TopicName
 
 CHUNKS_TOGETHER = 60
 CHUNKS_SINGLY = 10
 BATCH_ROWS = 100
+SPEC = NaiveBayesSpec("nb")
 
 
 class NaiveBayes:
@@ -106,7 +108,7 @@ class NaiveBayes:
 
     def _learner(self, name: str) -> Learner:
         if name not in self._learners:
-            self._learners[name] = Learner(self._deployment, data_set(name))
+            self._learners[name] = Learner(self._deployment, data_set(name), SPEC)
         return self._learners[name]
 
     def _publish(self, name: str) -> Prepared:
@@ -131,18 +133,20 @@ class NaiveBayes:
 
     def _refresh(self, name: str) -> Prepared:
         learner = self._learner(name)
-        shape = learner.refresh_shape
+        if not isinstance(learner.learner, NaiveBayesLearner):
+            raise TypeError("the model is another one")
+        shape = learner.learner.table_shape(learner.model.records)
         return Prepared(
             learner.refresh,
-            note=f"{learner.data.shape}; {len(shape.entries)} logarithms; {_exchanged(shape.plan)}",
+            note=f"{learner.data.shape}; {len(shape.entries)} logarithms; {exchanged(shape.plan)}",
         )
 
     def _answer(self, name: str, rows: int) -> Prepared:
         learner = self._learner(name)
-        asked, table = learner.ask(rows), learner.table
+        asked, table = learner.ask(rows), learner.prepared
         if learner.read(asked, learner.answer(asked.wires, table)) != asked.expected:
             raise RuntimeError(f"{name}: the answer is not the twin's")
-        note = f"{learner.data.shape}; {_exchanged(learner.query_plan(rows))}"
+        note = f"{learner.data.shape}; {exchanged(learner.query_plan(asked.query))}"
         return Prepared(lambda: learner.answer(asked.wires, table), rows, note)
 
     def _ask(self, name: str, rows: int) -> Prepared:
@@ -151,7 +155,7 @@ class NaiveBayes:
         keys = self._deployment.signing_keys
 
         def ask() -> None:
-            query = make_query(learner.bayes, CLIENT, records, Coins.fresh())
+            query = make_query(learner.learner, CLIENT, records, Coins.fresh())
             sign(keys, learner.tenant, CLIENT, TopicName.QUERIES, "query", encode(query))
 
         return Prepared(ask, rows, "with tables of g and h")
@@ -159,11 +163,5 @@ class NaiveBayes:
     def _read(self, name: str, rows: int) -> Prepared:
         learner = self._learner(name)
         asked = learner.ask(rows)
-        wires = learner.answer(asked.wires, learner.table)
+        wires = learner.answer(asked.wires, learner.prepared)
         return Prepared(lambda: learner.read(asked, wires), rows)
-
-
-def _exchanged(plan: Plan) -> str:
-    total = sum(step.bytes_exchanged for step in plan.steps)
-    word = "round trip" if len(plan.steps) == 1 else "round trips"
-    return f"{total:,} bytes between the units in {len(plan.steps)} {word}"

@@ -20,6 +20,7 @@ from benchmarks.echo import BODY_BYTES, measure_round_trips
 from benchmarks.intake import CHUNK_RECORDS, measure_intake
 from benchmarks.learner import Learner
 from benchmarks.measure import Row
+from benchmarks.naive_bayes import SPEC
 from benchmarks.report import seconds_text
 from benchmarks.shards import Shards
 
@@ -80,7 +81,7 @@ def _round_trip(deployment: Deployment, kind: str, url: str, folder: Path, *, qu
 
 def _chunks(deployment: Deployment, kind: str, url: str, folder: Path, *, quick: bool) -> Row:
     name = available()[0]
-    learner = Learner(deployment, data_set(name))
+    learner = Learner(deployment, data_set(name), SPEC)
     count = CHUNKS // 8 if quick else CHUNKS
     chunks = [learner.publish(learner.data.batch(CHUNK_RECORDS, i), i) for i in range(count)]
     rate = asyncio.run(measure_intake(deployment, learner, chunks, url, folder))
@@ -100,7 +101,7 @@ def _chunks(deployment: Deployment, kind: str, url: str, folder: Path, *, quick:
 
 def _alone(deployment: Deployment, *, quick: bool) -> Row:
     name = available()[0]
-    learner = Learner(deployment, data_set(name))
+    learner = Learner(deployment, data_set(name), SPEC)
     chunks = [learner.publish(learner.data.batch(CHUNK_RECORDS), 0)]
     seconds = []
     for _ in range(2 if quick else 9):

@@ -8,13 +8,17 @@ from typing import Any
 
 from benchmarks.machine import Machine
 from benchmarks.measure import Row
+from benchmarks.page import markers, write_between
 
 SCHEMA = "privml.bench/1"
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+FIGURES = "figures"
+BEGIN, END = markers(FIGURES)
 GROUPS = {
     "primitive": "The cryptosystem",
     "block": "Building blocks, both units",
     "nb": "Naive Bayes",
+    "lr": "Logistic regression",
+    "dt": "Hoeffding trees",
     "demo": "End to end: `privml demo`",
     "pipeline": "The pipeline, real processes",
     "stream": "A long stream, real processes on the embedded log",
@@ -99,12 +103,7 @@ def write_docs(page: Path, report: Report) -> None:
     Raises:
         ValueError: The page has no markers.
     """
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} has no markers {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n\n{report.markdown()}\n{END}{after}", encoding="utf-8")
+    write_between(page, FIGURES, report.markdown().rstrip("\n"))
 
 
 def seconds_text(seconds: float) -> str:
@@ -165,15 +164,19 @@ def _rounded(value: Any) -> Any:
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
-    # Only times are all of one unit; a demo's figures are of many.
-    if any(row.value_unit != "PM" for row in rows):
-        lines = ["| | figure | target | |", "| --- | ---: | --- | --- |"]
-        for row in rows:
-            seconds = row.wall_seconds
-            wall = f"{seconds_text(seconds)} wall" if seconds is not None else ""
-            details = "; ".join(text for text in (wall, row.note) if text)
-            lines.append(f"| {row.what} | {figure_text(row)} | {target_text(row)} | {details} |")
-        return lines
+    """Return what was timed as one table, other figures as another."""
+    timed, others = ([row for row in rows if (row.value_unit == "PM") is so] for so in (True, False))
+    between = [""] if timed and others else []
+    return [*(_times(timed) if timed else []), *between, *(_figures(others) if others else [])]
+
+
+def _figures(rows: Sequence[Row]) -> list[str]:
+    lines = ["| | figure | target | |", "| --- | ---: | --- | --- |"]
+    lines += [f"| {row.what} | {figure_text(row)} | {target_text(row)} | {row.note} |" for row in rows]
+    return lines
+
+
+def _times(rows: Sequence[Row]) -> list[str]:
     lines = [
         "| | per | CPU | wall | in PM | target | operations; sizes |",
         "| --- | --- | ---: | ---: | ---: | --- | --- |",

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from benchmarks.learner import MODEL
+from benchmarks.naive_bayes import SPEC
 from benchmarks.stream import Stream
 from pipeline.rounds import BASE_KEY, PARTITIONS
 from pipeline.topic_urls import open_transport
@@ -24,7 +24,7 @@ PATIENCE = 600.0
 
 def balanced_clients() -> list[str]:
     """Return names of clients, as many of them on even partitions as on odd ones, each on its own."""
-    taken = {partition_for_key(key, len(PARTITIONS)) for key in (BASE_KEY, MODEL.encode())}
+    taken = {partition_for_key(key, len(PARTITIONS)) for key in (BASE_KEY, SPEC.model_id.encode())}
     found: dict[int, str] = dict.fromkeys(taken, "")
     for number in range(200):
         found.setdefault(partition_for_key(f"c{number}".encode(), len(PARTITIONS)), f"c{number}")

@@ -9,8 +9,10 @@ from crypto.coins import Coins
 from crypto.dtpkc import WeakPrivateKey
 from crypto.errors import SchemaError
 from pipeline.errors import PipelineError, TransportError
+from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
+from pipeline.query_book import QueryBook
 from pipeline.rounds import BASE_KEY, PARTITIONS
 from pipeline.transport import Transport, partition_for_key
 from roles.arrival import Arrival
@@ -22,6 +24,8 @@ from schemas.codec import decode, encode
 from schemas.queries import Answer, Query
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_name
+
+log = get_logger()
 
 
 class NoAnswerError(PipelineError):
@@ -64,6 +68,7 @@ class ClientService:
         publisher: Publisher,
         meter: Meter,
         pool: ThreadPoolExecutor | None = None,
+        book: QueryBook | None = None,
     ) -> None:
         self._transport = transport
         self._tenant = tenant
@@ -71,6 +76,7 @@ class ClientService:
         self._publisher = publisher
         self._meter = meter
         self._pool = pool
+        self._book = book
         self._inbox: Inbox | None = None
         self._unanswered_before: int | None = None
 
@@ -106,9 +112,17 @@ class ClientService:
             query, wires = await asyncio.to_thread(self._seal, learner, rows, scores=scores)
         loop = asyncio.get_running_loop()
         started = loop.time()
+        if self._book is not None and self._inbox is not None:
+            # Before it leaves: whoever is interrupted reads the answer later.
+            await asyncio.to_thread(self._book.add, query, self._inbox.next_offset)
         await self._publisher.append(TopicName.QUERIES, wires, key=self._publisher.sender.encode())
+        log.info("query_published", model=learner.model_id, records=query.rows, bytes=sum(map(len, wires)))
         answer, size = await self._wait(query, started + timeout_seconds)
         seconds = loop.time() - started
+        if self._book is not None:
+            await asyncio.to_thread(self._book.mark_shown, query.query_id)
+        code = answer.reason or "answered"
+        log.info("query_closed", model_version=answer.model_version, code=code, seconds=round(seconds, 3))
         with self._meter.activity("open"):
             opened = await asyncio.to_thread(read_answer, learner, self._key, query, answer)
         return Answered(
@@ -153,7 +167,8 @@ class ClientService:
         silent = "su" if now > before or now == before > 0 else "mu"
         return NoAnswerError(
             f"no answer in time: {silent.upper()} is silent",
-            hint=f"check that `privml {silent}` is running; the query is on its topic and will be answered",
+            hint=f"check that `privml {silent}` is running; the query is on its topic and will be answered: "
+            "`privml client answers` reads it then",
         )
 
     async def _unanswered(self, model_id: str) -> int | None:

@@ -23,7 +23,14 @@ from roles.word_encoding import NumberScaler, number_scalers, numeric_columns
 from schemas.data_schema import DataSchema
 from schemas.reasons import ReasonCode
 
-__all__ = ["InputFileError", "QueryRow", "check_training_file", "read_query_file", "read_training_file"]
+__all__ = [
+    "InputFileError",
+    "QueryRow",
+    "check_training_file",
+    "query_rows",
+    "read_query_file",
+    "read_training_file",
+]
 
 BATCH_RECORDS = 1000
 
@@ -82,19 +89,29 @@ def read_query_file(path: Path, schema: DataSchema, *, words: bool = False) -> I
         InputFileError: The file is unreadable or empty, or its columns are wrong.
     """
     with open_csv(path) as table:
-        columns = _Columns(table, schema, with_label=False, with_words=words)
         row = None
-        for number, row in enumerate(table.rows, start=1):
-            try:
-                if isinstance(row, InputFileError):
-                    raise row
-                indices, numbers, _ = columns.read(row)
-            except InputFileError as error:
-                yield QueryRow(number, error.line or 1, None, None, error)
-            else:
-                yield QueryRow(number, row.line, indices, numbers, None)
+        for row in query_rows(table, schema, words=words):
+            yield row
         if row is None:
             raise _no_rows(table)
+
+
+def query_rows(table: CsvTable, schema: DataSchema, *, words: bool = False) -> Iterator[QueryRow]:
+    """Yield the rows of a table as `read_query_file` does; there may be none.
+
+    Raises:
+        InputFileError: The columns are wrong.
+    """
+    columns = _Columns(table, schema, with_label=False, with_words=words)
+    for number, row in enumerate(table.rows, start=1):
+        try:
+            if isinstance(row, InputFileError):
+                raise row
+            indices, numbers, _ = columns.read(row)
+        except InputFileError as error:
+            yield QueryRow(number, error.line or 1, None, None, error)
+        else:
+            yield QueryRow(number, row.line, indices, numbers, None)
 
 
 def _batches(path: Path, schema: DataSchema, batch_records: int, *, words: bool) -> Iterator[EncodedRecords]:

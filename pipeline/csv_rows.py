@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import ClassVar, Protocol
 
 from crypto.errors import PrivMLError
 from schemas.data_schema import MAX_NAME_CHARACTERS
@@ -79,6 +79,14 @@ class CsvTable:
     rows: Iterator[CsvRow | InputFileError]
 
 
+class LineSource(Protocol):
+    """Where lines of bytes come from."""
+
+    def readline(self, limit: int, /) -> bytes:
+        """Return the next line, at most `limit` bytes of it; empty at the end."""
+        ...
+
+
 @contextmanager
 def open_csv(path: Path) -> Iterator[CsvTable]:
     """Open a comma-separated UTF-8 file with a header, with or without a byte order mark.
@@ -96,31 +104,40 @@ def open_csv(path: Path) -> Iterator[CsvTable]:
             file=str(path),
         ) from error
     with source:
-        rows = _rows(source, str(path))
-        header = next(rows, None)
-        if header is None:
-            raise InputFileError(
-                ReasonCode.EMPTY_FILE,
-                "the file is empty",
-                "the first line must name the columns",
-                file=str(path),
-                line=1,
-            )
-        if isinstance(header, InputFileError):
-            raise header
-        if not all(len(name) <= MAX_NAME_CHARACTERS and len(name.splitlines()) <= 1 for name in header.cells):
-            # A quote left open has made a name out of records; and errors quote names.
-            raise InputFileError(
-                ReasonCode.MALFORMED,
-                "a column's name is too long or goes over several lines",
-                "name the columns in the first line, and close every quote there",
-                file=str(path),
-                line=header.line,
-            )
-        yield CsvTable(str(path), header, _same_width(rows, header, str(path)))
+        yield csv_table(source, str(path))
 
 
-def _rows(source: BinaryIO, file: str) -> Iterator[CsvRow | InputFileError]:
+def csv_table(source: LineSource, file: str) -> CsvTable:
+    """Read the header of a source of lines; the rows follow as they are asked for.
+
+    Raises:
+        InputFileError: The source is empty, or its header is damaged.
+    """
+    rows = _rows(source, file)
+    header = next(rows, None)
+    if header is None:
+        raise InputFileError(
+            ReasonCode.EMPTY_FILE,
+            "the file is empty",
+            "the first line must name the columns",
+            file=file,
+            line=1,
+        )
+    if isinstance(header, InputFileError):
+        raise header
+    if not all(len(name) <= MAX_NAME_CHARACTERS and len(name.splitlines()) <= 1 for name in header.cells):
+        # A quote left open has made a name out of records; and errors quote names.
+        raise InputFileError(
+            ReasonCode.MALFORMED,
+            "a column's name is too long or goes over several lines",
+            "name the columns in the first line, and close every quote there",
+            file=file,
+            line=header.line,
+        )
+    return CsvTable(file, header, _same_width(rows, header, file))
+
+
+def _rows(source: LineSource, file: str) -> Iterator[CsvRow | InputFileError]:
     """Split into rows; a row that cannot be read becomes an error with its line."""
     # Strict: a stray quote is an error, instead of swallowing what follows it.
     reader = csv.reader(_lines(source), strict=True)
@@ -143,7 +160,7 @@ def _rows(source: BinaryIO, file: str) -> Iterator[CsvRow | InputFileError]:
             yield _damage(cells, file, line) or CsvRow(line, tuple(cell.strip() for cell in cells))
 
 
-def _lines(source: BinaryIO) -> Iterator[str]:
+def _lines(source: LineSource) -> Iterator[str]:
     """Decode line by line; bytes that are not UTF-8 become lone surrogates, found by `_damage`."""
     line = source.readline(MAX_LINE_BYTES)
     if line.startswith(_UTF16_MARKS):

@@ -22,7 +22,7 @@ class DeadLetters:
 
     async def report(self, arrival: Arrival, reason: str) -> None:
         """Write one dead letter."""
-        self.meter.dead_letters += 1
+        self.meter.letters[str(reason)] += 1
         log.warning("refused", topic=arrival.topic, offset=arrival.offset, code=str(reason))
         body = self.body(arrival, reason)
         await self.publisher.publish(TopicName.DEAD_LETTERS, "deadletter", sequence_of(body), body)

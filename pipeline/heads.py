@@ -1,7 +1,7 @@
 """Signed heads: MU's word on which model answers, and SU's memory of it.
 
 MU publishes a head before it asks SU about a version; SU helps with a version only if it has seen MU's
-head about it, and holds that head against rule 9 of docs/security.md (`pipeline.head_ledger`).
+head about it, and holds that head against rule 9 of docs/security.md (`roles.head_watch`).
 """
 
 import asyncio

@@ -176,6 +176,7 @@ class Journal:
     async def _read_back(self, staged: list[_Staged]) -> None:
         waiting = iter(staged)
         expected = next(waiting, None)
+        following = self.unit.next_sequence - len(staged)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + READ_BACK_SECONDS
         while expected is not None:
@@ -183,17 +184,17 @@ class Journal:
             if remaining <= 0:
                 raise StorageError("the journal does not give back what was written to it")
             for message in await self._inbox.receive(remaining):
-                if not isinstance(message, Arrival) or expected is None:
+                if not isinstance(message, Arrival):
                     continue
                 entry = _entry(message)
-                if entry is None or entry.sequence < expected.entry.sequence:
+                if entry is None or entry.sequence < following:
                     continue
-                if message.message_hash != expected.entry_id:
+                if expected is None or message.message_hash != expected.entry_id:
                     raise JournalForkedError(
                         f"another process wrote journal entry {entry.sequence}",
                         hint="run one `privml mu` per tenant; start this one again when the other has ended",
                     )
-                expected = next(waiting, None)
+                expected, following = next(waiting, None), following + 1
 
     async def _commit_mark(self) -> None:
         unit = self.unit

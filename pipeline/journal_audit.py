@@ -167,7 +167,7 @@ class JournalAudit:
         if alone or told or len(self._pending) >= BATCH_ENTRIES or self._pending_bytes >= BATCH_BYTES:
             await self._flush()
         if told and self.auditor.complete:
-            await self.snapshots.check(link.entry.sequence, self.auditor.unit, self.auditor.unknown)
+            await self.snapshots.check(link.entry.sequence, self.auditor)
 
     async def _decided_message(self, link: Link) -> tuple[Arrival | Refused | None, bool]:
         entry = link.entry

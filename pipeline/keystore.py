@@ -232,6 +232,18 @@ class Keystore:
         self._digest = digest
 
 
+def read_header(path: Path) -> KeystoreHeader:
+    """Return what a keystore says of itself to everybody; a passphrase is not needed.
+
+    Raises:
+        KeystoreError: The file is missing, readable by others or damaged.
+    """
+    try:
+        return _parse(_read(path))[0]
+    except KeystoreError as error:
+        raise error if error.file is not None else _damaged(path) from error
+
+
 def _derive(passphrase: Passphrase, salt: bytes, cost: KeyDerivation) -> bytes:
     # One derivation gives the key and, independent of it, the check value: knowing one tells nothing
     # about the other, and both cost a guesser the same.

@@ -16,6 +16,7 @@ from pipeline.sealed_models import seal_model
 from pipeline.sessions import UNANSWERABLE, Sessions
 from pipeline.transport import Transport
 from roles.classifiers.learner import (
+    FAULTS_OF_CHUNKS,
     Lesson,
     MasterCall,
     TaughtChunk,
@@ -31,16 +32,6 @@ from schemas.snapshots import WaitingChunk
 
 log = get_logger()
 
-FAULTS_OF_CHUNKS = frozenset(
-    {
-        ReasonCode.OUT_OF_RANGE,
-        ReasonCode.NOT_OPENABLE,
-        ReasonCode.OVERFLOW,
-        ReasonCode.LAYOUT_OVERFLOW,
-        ReasonCode.TOO_LARGE,
-    }
-)
-"""Why a model cannot learn a chunk; anything else is between the units and may pass."""
 LONGEST_WAIT_SECONDS = 30.0
 
 

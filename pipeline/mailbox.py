@@ -100,6 +100,8 @@ class Inbox:
     """Reads one partition of a topic, in order, from an offset on.
 
     Attributes:
+        topic: Its name within the tenant.
+        partition: Which of its partitions.
         next_offset: Where the next read starts.
     """
 
@@ -116,8 +118,8 @@ class Inbox:
     ) -> None:
         self._transport = transport
         self._tenant = tenant
-        self._topic = topic
-        self._partition = partition
+        self.topic = topic
+        self.partition = partition
         self._meter = meter
         self._assembler = PartAssembler(part_budget, PART_GROUPS_PER_SENDER)
         self.next_offset = offset
@@ -125,8 +127,8 @@ class Inbox:
     async def receive(self, wait_seconds: float, max_messages: int = 128) -> list[Arrival | Refused]:
         """Return what came, verified or refused; empty after `wait_seconds` without a message."""
         messages = await self._transport.read(
-            topic_name(self._tenant.name, self._topic),
-            self._partition,
+            topic_name(self._tenant.name, self.topic),
+            self.partition,
             self.next_offset,
             max_messages=max_messages,
             wait_seconds=wait_seconds,
@@ -150,7 +152,7 @@ class Inbox:
         offset = beginning
         while offset < self.next_offset:
             messages = await self._transport.read(
-                topic_name(self._tenant.name, self._topic), self._partition, offset
+                topic_name(self._tenant.name, self.topic), self.partition, offset
             )
             earlier = [message for message in messages if message.offset < self.next_offset]
             if not earlier:
@@ -166,7 +168,7 @@ class Inbox:
                 continue
 
     def _envelope(self, message: Message) -> Envelope:
-        return open_envelope(message.value, self._topic, self._tenant.name, self._tenant.verifying.get)
+        return open_envelope(message.value, self.topic, self._tenant.name, self._tenant.verifying.get)
 
     def _open_all(self, messages: list[Message]) -> list[Arrival | Refused]:
         opened: list[Arrival | Refused] = []
@@ -186,7 +188,7 @@ class Inbox:
         if (whole := offered.whole) is not None:
             opened.append(
                 Arrival(
-                    self._topic,
+                    self.topic,
                     message.partition,
                     message.offset,
                     whole.message_id,
@@ -214,8 +216,8 @@ class Inbox:
 
     def _note(self, kind: str, size: int) -> None:
         if self._meter is not None:
-            self._meter.saw(self._topic, kind, size)
+            self._meter.saw(self.topic, kind, size)
 
     def _unread(self, message: Message) -> Arrival:
         digest = hashlib.sha256(message.value).digest()
-        return Arrival(self._topic, message.partition, message.offset, digest, "", 0, "", b"")
+        return Arrival(self.topic, message.partition, message.offset, digest, "", 0, "", b"")

@@ -27,7 +27,7 @@ from pipeline.signed_messages import signatures_seen
 from pipeline.transport import Transport
 from roles.auditor import ClosedQuery
 from roles.building_blocks.base_transfers import TransferBases, base_master, base_plan, base_subject
-from roles.classifiers.learner import TaughtChunk, TaughtLearner, UnlearnableError
+from roles.classifiers.learner import Lesson, TaughtChunk, TaughtLearner, UnlearnableError
 from roles.findings import FindingCode, Findings
 from roles.journal_chain import Link
 from roles.kept_model import KeptModel
@@ -87,7 +87,7 @@ async def audit_master(
         open_queries = [
             ClosedQuery(entry, model, auditor.unit.models[entry.model_id].learner, None)
             for entry, model in auditor.unit.open_queries.values()
-            if auditor.knows_answering(entry)
+            if auditor.knows(entry.model_id, entry.model_version)
         ]
         await answers.check_all(open_queries)
         await lessons.begin_next(auditor.unit)
@@ -204,19 +204,27 @@ class _Lessons:
         if entry.reason:
             size = self._size(kept)
         try:
-            content = await self._run(unit, kept, list(islice(kept.waiting, size)))
+            lesson = await self._run(unit, kept, list(islice(kept.waiting, size)))
         except NotRecordedError:
             self.left_out = True
             return await self.sealed.learnt(link, unit)
-        if content is not None and not entry.reason:
-            after = replace(kept.model, content=content)
-            if await asyncio.to_thread(after.hash, unit.tenant) != entry.result:
-                detail = f"the model of entry {entry.sequence}, taught again, has another hash"
+        if lesson is None:
+            if not entry.reason:
+                detail = f"the lesson of entry {entry.sequence}, run again, fails"
                 self.findings.add(FindingCode.MODEL_DIFFERS, link.place, detail)
-        elif content is None and not entry.reason:
-            detail = f"the lesson of entry {entry.sequence}, run again, fails"
+            return None
+        if entry.reason:
+            detail = f"the lesson of entry {entry.sequence}, run again, passes no chunk over"
+            self.findings.add(FindingCode.WRONG_DECISION, link.place, detail)
+            return None
+        if entry.invalid != tuple(lesson.invalid):
+            detail = f"the lesson of entry {entry.sequence}, run again, has other invalid records"
+            self.findings.add(FindingCode.WRONG_DECISION, link.place, detail)
+        after = replace(kept.model, content=lesson.content)
+        if await asyncio.to_thread(after.hash, unit.tenant) != entry.result:
+            detail = f"the model of entry {entry.sequence}, taught again, has another hash"
             self.findings.add(FindingCode.MODEL_DIFFERS, link.place, detail)
-        return content if not entry.reason else None
+        return lesson.content
 
     async def begin_next(self, unit: MasterUnit) -> None:
         """Run lessons that were begun and not journaled, as far as their rounds go."""
@@ -234,7 +242,7 @@ class _Lessons:
             return 0
         return learner.lesson_size(kept.model, [chunk.records for chunk in kept.waiting])
 
-    async def _run(self, unit: MasterUnit, kept: KeptModel, chunks: Sequence[WaitingChunk]) -> Content | None:
+    async def _run(self, unit: MasterUnit, kept: KeptModel, chunks: Sequence[WaitingChunk]) -> Lesson | None:
         learner = kept.learner
         if not isinstance(learner, TaughtLearner) or not chunks:
             return None
@@ -256,12 +264,11 @@ class _Lessons:
             # Reported with the entry that accepted it.
             raise NotRecordedError("a chunk is not there") from None
         try:
-            lesson = await run_teaching(learner.teach(kept.model, taught), self.sessions)
+            return await run_teaching(learner.teach(kept.model, taught), self.sessions)
         except NotRecordedError:
             raise
         except (UnlearnableError, *UNANSWERABLE):
             return None
-        return lesson.content
 
 
 def _save_nothing(_: object) -> NoReturn:

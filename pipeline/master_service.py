@@ -33,7 +33,11 @@ SNAPSHOT_LOOK_SECONDS = 0.5
 
 
 class MasterService:
-    """MU's loops around `roles.master_unit`."""
+    """MU's loops around `roles.master_unit`.
+
+    Attributes:
+        inboxes: What it reads messages from that it decides.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class MasterService:
         # One message can push out several groups of parts, each an entry of its own.
         self._tail = JournalTail.holding(chunks=2 * CHUNKS_AT_ONCE, rejects=8, answered=2 * SESSIONS_AT_ONCE)
         self._journal = Journal(transport, tenant, publisher, index)
+        self.inboxes: list[Inbox] = []
 
     @property
     def unit(self) -> MasterUnit:
@@ -134,4 +139,5 @@ class MasterService:
         offset = self.unit.next_offset.get((topic, 0), 0)
         inbox = Inbox(self._transport, self._tenant, topic, offset=offset, meter=self._meter)
         await inbox.catch_up(await self._transport.beginning_offset(topic_name(self._tenant.name, topic), 0))
+        self.inboxes.append(inbox)
         return inbox

@@ -5,6 +5,8 @@ Figures for people, benchmarks and tests; no decision depends on them.
 
 import resource
 import time
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +46,23 @@ class Seen:
     bytes: int = 0
 
 
+ROUND_BOUNDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+"""Upper bounds in seconds by which round trips are told apart; the last class has none."""
+
+
+@dataclass(slots=True)
+class Durations:
+    """How long something took, as counts by `ROUND_BOUNDS`, and the sum of all."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(ROUND_BOUNDS) + 1))
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Note one more."""
+        self.counts[bisect_left(ROUND_BOUNDS, seconds)] += 1
+        self.seconds += seconds
+
+
 @dataclass(slots=True)
 class Meter:
     """The figures of one process.
@@ -52,13 +71,23 @@ class Meter:
         began: When it began, on a clock that never goes back.
         activities: By name.
         views: By topic and kind.
-        dead_letters: How many it wrote.
+        letters: Dead letters that it wrote, by reason.
+        outcomes: What it decided or was told: (what, model, reason), with an empty reason where all is
+            well, and an empty model where none is concerned.
+        round_seconds: By activity, MU's round trips, and SU's time for a reply.
     """
 
     began: float = field(default_factory=time.monotonic)
     activities: dict[str, Activity] = field(default_factory=dict)
     views: dict[tuple[str, str], Seen] = field(default_factory=dict)
-    dead_letters: int = 0
+    letters: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    round_seconds: dict[str, Durations] = field(default_factory=dict)
+
+    @property
+    def dead_letters(self) -> int:
+        """How many dead letters it wrote."""
+        return self.letters.total()
 
     @contextmanager
     def activity(self, name: str, times: int = 1) -> Iterator[None]:
@@ -79,6 +108,14 @@ class Meter:
     def round_trip(self, name: str) -> None:
         """Note a round trip made for an activity."""
         self.activities.setdefault(name, Activity()).rounds += 1
+
+    def round_took(self, name: str, seconds: float) -> None:
+        """Note how long a round of an activity took."""
+        self.round_seconds.setdefault(name, Durations()).add(seconds)
+
+    def outcome(self, what: str, reason: str = "", *, model: str = "", times: int = 1) -> None:
+        """Note what became of something: a chunk, a withdrawal, a lesson, a query or a round."""
+        self.outcomes[what, model, str(reason)] += times
 
     def saw(self, topic: str, kind: str, size: int) -> None:
         """Note a message that this process read."""

@@ -104,10 +104,13 @@ class Notices:
         self._transport = transport
         self._tenant = tenant
         self._publisher = publisher
+        self._meter = meter
         self._dead_letters = DeadLetters(publisher, meter)
 
     async def decided(self, arrival: Arrival, entry: JournalEntry, entry_id: bytes) -> None:
         """Tell of a decision on a message of the chunks topic."""
+        what = "withdrawal" if entry.kind == EntryKind.WITHDRAW else "chunk"
+        self._meter.outcome(what, entry.reason)
         if entry.reason:
             await self._dead_letters.report(arrival, entry.reason)
         for receipt in await asyncio.to_thread(self._receipts, Decided(entry, entry_id), arrival.sequence):
@@ -115,6 +118,8 @@ class Notices:
 
     async def learnt(self, decided: Decided) -> None:
         """Tell the owners what became of their chunks in a lesson."""
+        entry = decided.entry
+        self._meter.outcome("lesson", entry.reason, model=entry.model_id, times=len(decided.closed))
         if decided.entry.reason:
             await self._dead_letters.report(await self._arrival(decided.entry), decided.entry.reason)
         for receipt in await asyncio.to_thread(self._receipts, decided, 0):
@@ -122,13 +127,15 @@ class Notices:
 
     async def refused_query(self, arrival: Arrival, reason: ReasonCode) -> None:
         """Tell of a query that was not accepted."""
+        self._meter.outcome("query", reason)
         await self._dead_letters.report(arrival, reason)
         refusal = _refusal(arrival, reason)
         if refusal is not None:
-            await self.answer(arrival.sender, refusal)
+            await self._send(await asyncio.to_thread(self._answer, arrival.sender, refusal))
 
     async def answer(self, client: str, answer: Answer) -> None:
-        """Hand an answer to its client."""
+        """Hand the answer to an accepted query to its client; it may say why there is none."""
+        self._meter.outcome("query", answer.reason)
         await self._send(await asyncio.to_thread(self._answer, client, answer))
 
     async def announce(self, tail: JournalTail) -> list[Answered]:

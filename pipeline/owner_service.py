@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from crypto.coins import Coins
 from crypto.errors import SchemaError
 from pipeline.errors import PipelineError
+from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox, Publisher
 from pipeline.meter import Meter
 from pipeline.outbox import NotPublishedError, Outbox, Run, StoredMessage
@@ -25,6 +26,8 @@ from schemas.codec import decode, encode
 from schemas.journal import Receipt
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_name
+
+log = get_logger()
 
 
 class NoReceiptError(PipelineError):
@@ -87,6 +90,8 @@ class OwnerService:
                 with self._meter.activity("encrypt"):
                     stored = await asyncio.to_thread(self._seal, batch, run, number)
                 await self._send(stored)
+                sent = _sent(stored, len(batch))
+                log.info("chunk_published", sequence=sent.sequence, records=sent.records, bytes=sent.bytes)
             yield _sent(stored, len(batch))
             number += 1
 
@@ -178,6 +183,8 @@ class OwnerService:
                     if receipt.reason and not receipt.model_id:
                         missing -= {(receipt.message_hash, model) for model in models}
                     deadline = loop.time() + timeout_seconds
+                    code = receipt.reason or "accepted"
+                    log.info("receipt", sequence=receipt.owner_sequence, model=receipt.model_id, code=code)
                     yield receipt
 
 

@@ -16,7 +16,7 @@ from pipeline.transport import Transport, partition_for_key
 from roles.arrival import Arrival, Refused
 from roles.building_blocks.base_transfers import BASE
 from roles.classifiers.learner import QUERY
-from roles.plan import Plan
+from roles.plan import MAX_STEPS, Plan
 from roles.session import MasterProgram, Session
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
@@ -64,8 +64,14 @@ def check_plan_size(plan: Plan) -> None:
     """Refuse a plan whose messages would never arrive, before its first step is sent.
 
     Raises:
-        PlanTooLargeError: A request or reply is above the limit.
+        PlanTooLargeError: A request or reply is above the limit, or there are too many steps.
     """
+    if len(plan.steps) > MAX_STEPS:
+        raise PlanTooLargeError(
+            f"the units would have to exchange {len(plan.steps):,} rounds ({plan.name}); "
+            f"the limit is {MAX_STEPS:,}",
+            hint="use a smaller model, or fewer records per chunk",
+        )
     sizes = [
         sum(section.size for section in sections)
         for step in plan.steps
@@ -174,7 +180,10 @@ class RoundExchange:
             if isinstance(outcome, _Finished):
                 return outcome.result
             self._meter.round_trip(activity)
+            asked = asyncio.get_running_loop().time()
             reply = await self._ask(outcome, partition)
+            self._meter.round_took(activity, asyncio.get_running_loop().time() - asked)
+            self._meter.outcome("round", reply.reason)
             if reply.reason:
                 raise SecondaryRefusedError(reply.reason, session.plan.steps[session.step - 1].name)
             sections, first = reply.sections, 0

@@ -8,19 +8,20 @@ from types import MappingProxyType
 from crypto.dtpkc import Ciphertext
 from crypto.errors import CryptoError, LocalProtocolError, SchemaError
 from crypto.parameters import decode_ciphertexts, encode_ciphertexts
-from pipeline.mailbox import Publisher, sequence_of
+from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.stored_message import stored_message
 from pipeline.transport import Transport
+from roles.arrival import Arrival
 from roles.learners import AnyLearner
 from roles.model_state import ModelState
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
 from schemas.snapshots import SealedModel, SealedPlace
-from schemas.topics import TopicName
+from schemas.topics import TopicName, topic_name
 
 KIND = "model"
-KEPT_VERSIONS = 64
-"""Versions of a model that a compacted topic keeps."""
+KEPT_VERSIONS = 256
+"""Versions of a model that a compacted topic keeps: more than any lesson goes on by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,11 @@ class AbsentContent:
     """
 
     place: SealedPlace
+
+    @property
+    def model_hash(self) -> bytes:
+        """Hash of the version that is meant."""
+        return self.place.model_hash
 
     @property
     def public_ciphertexts(self) -> tuple[Ciphertext, ...]:
@@ -48,7 +54,7 @@ async def seal_model(
         publisher: MU's.
         learner: Of the model.
         model: The version.
-        key: Under which the topic keeps it; by default the last 64 versions are kept.
+        key: Under which the topic keeps it; by default the last versions are kept.
     """
     body, model_hash = await asyncio.to_thread(_sealed, learner, model)
     key = key or f"{learner.model_id}/{model.version % KEPT_VERSIONS}"
@@ -58,15 +64,41 @@ async def seal_model(
 
 
 async def sealed_model(
-    transport: Transport, tenant: Tenant, learner: AnyLearner, place: SealedPlace
+    transport: Transport, tenant: Tenant, learner: AnyLearner, place: SealedPlace, *, search: bool = False
 ) -> ModelState | None:
-    """Return the version that lies at a place; None if another one does, or nothing."""
+    """Return the version that lies at a place; None if another one does, or nothing.
+
+    With `search` the same message further on will do: a compacted topic drops a message for the same one
+    again, which another life of MU may have written.
+    """
     arrival = await stored_message(
         transport, tenant, TopicName.SNAPSHOTS, place.partition, place.offset, place.message_hash
     )
+    if arrival is None and search:
+        arrival = await _same_again(transport, tenant, place)
     if arrival is None or arrival.kind != KIND:
         return None
     return await asyncio.to_thread(_restored, learner, arrival.body, place)
+
+
+async def _same_again(transport: Transport, tenant: Tenant, place: SealedPlace) -> Arrival | None:
+    name = topic_name(tenant.name, TopicName.SNAPSHOTS)
+    beginning = await transport.beginning_offset(name, place.partition)
+    end = await transport.end_offset(name, place.partition)
+    inbox = Inbox(
+        transport,
+        tenant,
+        TopicName.SNAPSHOTS,
+        partition=place.partition,
+        offset=min(max(beginning, place.offset), end),
+    )
+    while (before := inbox.next_offset) < end:
+        for message in await inbox.receive(0.0):
+            if isinstance(message, Arrival) and message.message_hash == place.message_hash:
+                return message
+        if inbox.next_offset == before:
+            break
+    return None
 
 
 def _sealed(learner: AnyLearner, model: ModelState) -> tuple[bytes, bytes]:

@@ -49,7 +49,11 @@ _ACTIVITIES = {
 
 
 class SecondaryService:
-    """SU's loops around `roles.secondary_unit`."""
+    """SU's loops around `roles.secondary_unit`.
+
+    Attributes:
+        inboxes: What it reads requests from.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class SecondaryService:
         self._cosigned = HeadBook(publisher)
         # One session state machine: requests of all partitions take turns.
         self._turn = asyncio.Lock()
+        self.inboxes: list[Inbox] = []
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
         """Work until cancelled."""
@@ -83,7 +88,10 @@ class SecondaryService:
         await self._fold.bring_up(self._shard.partitions)
         async with asyncio.TaskGroup() as group:
             for partition in self._shard.partitions:
-                group.create_task(self._read_partition(partition))
+                place = await asyncio.to_thread(self._ledger.place, partition)
+                inbox = self._inbox(partition, place.resume)
+                self.inboxes.append(inbox)
+                group.create_task(self._read_partition(inbox, place))
             if ready is not None:
                 ready.set()
 
@@ -102,17 +110,18 @@ class SecondaryService:
                 if self._unit.heads.offer(head) and cosign:
                     await self._cosigned.publish(head)
 
-    async def _read_partition(self, partition: int) -> None:
-        place = await asyncio.to_thread(self._ledger.place, partition)
-        inbox = Inbox(
+    def _inbox(self, partition: int, offset: int) -> Inbox:
+        return Inbox(
             self._transport,
             self._tenant,
             TopicName.ROUND_REQUESTS,
             partition=partition,
-            offset=place.resume,
+            offset=offset,
             meter=self._meter,
             part_budget=MAX_BODY_BYTES,
         )
+
+    async def _read_partition(self, inbox: Inbox, place: Place) -> None:
         opened_at: dict[bytes, int] = {}
         while True:
             for item in await inbox.receive(WAIT_SECONDS, max_messages=4):
@@ -127,7 +136,7 @@ class SecondaryService:
                     if self._unit.is_open(name) and at > behind - RESUME_WINDOW
                 }
                 place = Place(min(opened_at.values(), default=behind), max(place.judged, behind), replied)
-                await asyncio.to_thread(self._ledger.set_place, partition, place)
+                await asyncio.to_thread(self._ledger.set_place, inbox.partition, place)
 
     async def _take(self, item: Arrival | Refused, place: Place) -> tuple[Arrival, bytes, int]:
         """Answer or refuse a message.
@@ -178,7 +187,11 @@ class SecondaryService:
             query = await asked_query(self._transport, self._tenant, request.subject, self._meter)
         activity = _ACTIVITIES.get(purpose, "refused")
         with self._meter.activity(activity, times=int(request.step == 1)):
-            return await asyncio.to_thread(self._reply, request, query)
+            began = asyncio.get_running_loop().time()
+            reply = await asyncio.to_thread(self._reply, request, query)
+        self._meter.round_took(activity, asyncio.get_running_loop().time() - began)
+        self._meter.outcome("round", reply.reason)
+        return reply
 
     async def _prepare(self, purpose: str) -> None:
         """Learn what a session that begins may rest on."""

@@ -9,9 +9,9 @@ from pipeline.signed_messages import place_of
 from pipeline.snapshots import KIND, capture
 from pipeline.transport import Transport
 from roles.arrival import Arrival
+from roles.auditor import Auditor
 from roles.findings import FindingCode, Findings, Place
 from roles.kept_model import KeptModel
-from roles.master_unit import MasterUnit
 from roles.tenant import Tenant
 from schemas.codec import decode
 from schemas.snapshots import ModelPlace, SealedPlace, Snapshot
@@ -58,14 +58,14 @@ class SnapshotAudit:
         """Return whether a snapshot says how MU stood after an entry."""
         return sequence in self._waiting
 
-    async def check(self, sequence: int, unit: MasterUnit, unknown: set[str]) -> None:
+    async def check(self, sequence: int, auditor: Auditor) -> None:
         """Compare the snapshots after an entry with the fold.
 
         Args:
             sequence: Of the entry folded last.
-            unit: The fold.
-            unknown: Models of which the fold does not know the content.
+            auditor: The fold.
         """
+        unit = auditor.unit
         captured = capture(unit, 0)
         for place, snapshot in self._waiting.pop(sequence):
             self.checked += 1
@@ -82,7 +82,7 @@ class SnapshotAudit:
                 continue
             for model in snapshot.models:
                 kept = unit.models[model.model_id]
-                if not self._agrees(model, kept, known=model.model_id not in unknown):
+                if not self._agrees(model, kept, auditor):
                     detail = f"the snapshot after entry {sequence} has another model {model.model_id}"
                     self.findings.add(FindingCode.SNAPSHOT_DIFFERS, place, detail)
                 elif sequence == self._newest:
@@ -104,12 +104,17 @@ class SnapshotAudit:
             return
         self._waiting.setdefault(snapshot.journal_sequence, []).append((place_of(message), snapshot))
 
-    def _agrees(self, said: ModelPlace, kept: KeptModel, *, known: bool) -> bool:
-        if (said.answering_at, said.waiting) != (kept.answering_at, tuple(kept.waiting)):
+    def _agrees(self, said: ModelPlace, kept: KeptModel, auditor: Auditor) -> bool:
+        answering = (kept.answering_at, kept.answering_lost, kept.withdrawn)
+        if (said.answering_at, said.answering_lost, said.withdrawn) != answering:
             return False
-        return not known or (
-            said.current.model_hash == kept.model.hash(self.tenant)
-            and said.answering.model_hash == kept.answering.hash(self.tenant)
+        if said.waiting != tuple(kept.waiting):
+            return False
+        places = (said.current, kept.model), (said.answering, kept.answering)
+        return all(
+            place.model_hash == version.hash(self.tenant)
+            for place, version in places
+            if said.model_id not in auditor.unknown and auditor.knows(said.model_id, version.version)
         )
 
     async def _look_up(self, sequence: int, kept: KeptModel, place: SealedPlace) -> None:

@@ -8,6 +8,8 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from crypto.errors import SchemaError
 from pipeline.mailbox import Publisher, sequence_of
 from pipeline.sealed_models import KEPT_VERSIONS, AbsentContent, seal_model, sealed_model
@@ -64,7 +66,15 @@ def capture(unit: MasterUnit, journal_offset: int) -> Captured:
                 kept.learner,
                 kept.model,
                 kept.answering,
-                ModelPlace(name, _NOWHERE, _NOWHERE, kept.answering_at, tuple(kept.waiting)),
+                ModelPlace(
+                    name,
+                    _NOWHERE,
+                    _NOWHERE,
+                    kept.answering_at,
+                    kept.answering_lost,
+                    kept.withdrawn,
+                    tuple(kept.waiting),
+                ),
             )
             for name, kept in unit.models.items()
         ),
@@ -99,12 +109,10 @@ async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
         return await seal_model(publisher, learner, model, f"{learner.model_id}/answering/{number}")
 
     models = [
-        ModelPlace(
-            place.model_id,
-            await place_of(learner, current),
-            await place_of_answering(learner, current, answering),
-            place.answering_at,
-            place.waiting,
+        structs.replace(
+            place,
+            current=await place_of(learner, current),
+            answering=await place_of_answering(learner, current, answering),
         )
         for learner, current, answering, place in captured.models
     ]
@@ -171,7 +179,7 @@ async def unit_of_snapshot(
         return None
 
     async def version(learner: AnyLearner, place: SealedPlace) -> ModelState | None:
-        return await sealed_model(transport, tenant, learner, place)
+        return await sealed_model(transport, tenant, learner, place, search=True)
 
     for place in snapshot.models:
         kept = unit.models[place.model_id]
@@ -185,6 +193,7 @@ async def unit_of_snapshot(
             return None
         kept.model, kept.answering = current, answering
         kept.answering_at, kept.waiting = place.answering_at, deque(place.waiting)
+        kept.answering_lost, kept.withdrawn = place.answering_lost, place.withdrawn
     for query in snapshot.open_queries:
         if query.entry.model_id not in unit.models:
             return None

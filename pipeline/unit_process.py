@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crypto.plaintext_proof import table_bits
+from pipeline.health_server import HealthServer, MetricsAddress
 from pipeline.journal_index_file import JournalIndexFile
 from pipeline.master_service import MasterService
 from pipeline.meter import Meter
@@ -19,6 +20,7 @@ from pipeline.session_ledger import SessionLedger
 from pipeline.settings import Settings
 from pipeline.shard import LEDGERS, LOCK_FILE, WHOLE, Shard
 from pipeline.transport import Transport
+from pipeline.unit_probe import UnitProbe
 from roles.chunk_encodings import ChunkEncodings
 from roles.learners import learners_of
 from roles.secondary_unit import SecondaryUnit
@@ -39,7 +41,9 @@ async def run_unit(
     tenant: Tenant,
     identity: Identity,
     keys: UnitKeys,
-    ready: Callable[[], None],
+    ready: Callable[[str | None], None],
+    *,
+    metrics: MetricsAddress | None = None,
     shard: Shard = WHOLE,
 ) -> dict[str, Any]:
     """Run MU or SU until the task is cancelled; return what it did and saw.
@@ -51,15 +55,21 @@ async def run_unit(
         tenant: Public facts.
         identity: The unit's.
         keys: The unit's.
-        ready: Called once, when the unit listens.
+        ready: Called once, when the unit listens, with the address of its metrics if it has one.
+        metrics: Where to serve metrics and health, from the beginning on.
         shard: Which partitions of the rounds SU serves.
+
+    Raises:
+        MetricsAddressError: Nothing can be served there.
     """
     meter = Meter()
+    probe = UnitProbe(role.value, transport, tenant, meter)
     with (
         _sole_unit(role, settings.state, shard),
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
         contextlib.ExitStack() as stack,
     ):
+        served = None if metrics is None else stack.enter_context(HealthServer(metrics, probe))
         try:
             await asyncio.to_thread(prepare_tables, tenant, role)
             publisher = identity.publisher(tenant, transport)
@@ -75,11 +85,13 @@ async def run_unit(
                 )
                 channel = unit_channel(tenant, role.value, keys)
                 service = SecondaryService(transport, tenant, unit, channel, publisher, ledger, meter, shard)
+            probe.started(service)
             async with asyncio.TaskGroup() as group:
                 listening = asyncio.Event()
                 group.create_task(service.run(listening))
                 await listening.wait()
-                ready()
+                probe.listening()
+                ready(None if served is None else served.address)
         except asyncio.CancelledError:
             # SIGTERM or SIGINT: the ordinary end, at whatever point it comes.
             return meter.summary()

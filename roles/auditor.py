@@ -19,6 +19,7 @@ from crypto.errors import CryptoError, PrivMLError, SchemaError
 from crypto.parameters import encode_ciphertexts
 from roles.arrival import Arrival
 from roles.chunk_encodings import ChunkEncodings, Vectors
+from roles.classifiers.learner import FAULTS_OF_CHUNKS, TaughtLearner
 from roles.findings import FindingCode, Findings
 from roles.journal_chain import Link
 from roles.journal_index import AcceptedChunk
@@ -145,9 +146,9 @@ class Auditor:
         """Whether every model follows from the log."""
         return self.complete and not self.unknown
 
-    def knows_answering(self, asked: JournalEntry) -> bool:
-        """Whether the version that answers a query is known."""
-        return asked.model_version > self._unknown_to.get(asked.model_id, -1)
+    def knows(self, model_id: str, version: int) -> bool:
+        """Whether the content of a version is known."""
+        return version > self._unknown_to.get(model_id, -1)
 
     # --- what the rules give
 
@@ -232,9 +233,11 @@ class Auditor:
         if not entry.reason:
             if len(entry.invalid) != size:
                 return []
-            return [self.unit.decide_learnt(entry.model_id, entry.invalid, sealed_place(entry))]
+            counted = isinstance(kept.learner, TaughtLearner) and kept.learner.counts_invalid
+            invalid = entry.invalid if counted else (0,) * size
+            return [self.unit.decide_learnt(entry.model_id, invalid, sealed_place(entry))]
         lesson = {chunk.sequence for chunk in islice(kept.waiting, size)}
-        if entry.reason not in set(ReasonCode) or entry.about not in lesson:
+        if entry.reason not in FAULTS_OF_CHUNKS or entry.about not in lesson:
             return []
         return [self.unit.decide_passed_over(entry.model_id, entry.about, ReasonCode(entry.reason))]
 
@@ -301,7 +304,7 @@ class Auditor:
 
     def _close(self, link: Link) -> None:
         asked = self.unit.open_queries.get(link.entry.message_hash)
-        if asked is not None and self.knows_answering(asked[0]):
+        if asked is not None and self.knows(asked[0].model_id, asked[0].model_version):
             learner = self.unit.models[asked[0].model_id].learner
             self.closed.append(ClosedQuery(*asked, learner, link))
 

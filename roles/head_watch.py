@@ -9,7 +9,6 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from roles.kept_model import may_follow
-from roles.learners import AnyLearner, learners_of
 from roles.refusal import Refusal
 from roles.tenant import Tenant
 from schemas.heads import Head
@@ -31,29 +30,26 @@ class HeadWatch:
     tenant: Tenant
     limit: int = KEPT_HEADS
     _kept: dict[str, deque[Head]] = field(default_factory=dict, repr=False)
-    _learners: dict[str, AnyLearner] = field(init=False, repr=False)
+    _models: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._learners = learners_of(self.tenant)
+        self._models = frozenset(spec.model_id for spec in self.tenant.configuration.models)
 
     def offer(self, head: Head) -> bool:
         """Take a head that MU signed; return whether SU goes by it from now on.
 
-        A head is passed over if it is no news, if it is about an entry before the last one's, if its
-        version may not answer yet, or if it says something else of a content than an earlier head did.
+        A head is passed over if it is no news, if it is about an entry before the last one's, or if its
+        version may not answer yet.
         """
-        learner = self._learners.get(head.model_id)
-        if learner is None:
+        if head.model_id not in self._models:
             return False
         kept = self._kept.setdefault(head.model_id, deque(maxlen=self.limit))
-        if not self._may_answer(learner, head, kept[-1] if kept else None):
-            return False
-        if any(k.model_hash == head.model_hash and _totals(k) != _totals(head) for k in kept):
+        if not self._may_answer(head, kept[-1] if kept else None):
             return False
         kept.append(head)
         return True
 
-    def _may_answer(self, learner: AnyLearner, head: Head, last: Head | None) -> bool:
+    def _may_answer(self, head: Head, last: Head | None) -> bool:
         limits = self.tenant.configuration.limits
         if head.records < limits.min_records or head.owners < limits.min_owners:
             return False
@@ -61,7 +57,9 @@ class HeadWatch:
             return True
         if head.journal_sequence <= last.journal_sequence or head.model_version <= last.model_version:
             return False
-        return may_follow(limits, last.records, head.records, lost=learner.loses_chunks(last, head))
+        if not 0 <= head.withdrawn <= last.records:
+            return False
+        return may_follow(limits, last.records, head.records, head.withdrawn)
 
     def check(self, subject: Subject, *, version: bool) -> None:
         """Refuse a session about a version that no head speaks of.
@@ -79,7 +77,3 @@ class HeadWatch:
             if same and (not version or head.model_version == subject.model_version):
                 return
         raise Refusal(ReasonCode.UNKNOWN_HEAD)
-
-
-def _totals(head: Head) -> tuple[int, int, int]:
-    return head.records, head.owners, head.chunks

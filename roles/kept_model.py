@@ -1,8 +1,11 @@
 """One model as MU keeps it: the version that is, the one that answers, and what it has yet to learn."""
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
+from crypto.errors import LocalProtocolError
 from roles.classifiers.learner import TaughtLearner
 from roles.learners import AnyLearner
 from roles.model_state import ModelState
@@ -22,6 +25,8 @@ class KeptModel:
         model: Its current version.
         answering: The version that answers queries (rule 9: it moves in steps).
         answering_at: Sequence and id of the entry since which it does; (−1, empty) before the first.
+        answering_lost: Records that were withdrawn from the version that answered before it.
+        withdrawn: Records that were withdrawn from the version that answers.
         waiting: Accepted chunks that it has not learnt yet; always none where learning needs no SU.
     """
 
@@ -29,6 +34,8 @@ class KeptModel:
     model: ModelState
     answering: ModelState
     answering_at: tuple[int, bytes] = (-1, b"")
+    answering_lost: int = 0
+    withdrawn: int = 0
     waiting: deque[WaitingChunk] = field(default_factory=deque)
 
     @property
@@ -40,12 +47,31 @@ class KeptModel:
         """Return how many of the waiting chunks are learnt together now; 0 while none are."""
         if not isinstance(self.learner, TaughtLearner):
             return 0
-        return self.learner.lesson_size(self.model, [chunk.records for chunk in self.waiting])
+        # A list first: entries are folded in another thread than this is asked in.
+        return self.learner.lesson_size(self.model, [chunk.records for chunk in list(self.waiting)])
+
+    def closed_chunks(self, entry: JournalEntry) -> list[WaitingChunk]:
+        """Return the chunks that a ``learnt`` entry closes, in order.
+
+        Raises:
+            LocalProtocolError: It closes chunks that do not wait, or not the next ones, or with more
+                invalid records than they have.
+        """
+        if entry.reason:
+            closed = [chunk for chunk in self.waiting if chunk.sequence == entry.about]
+        else:
+            closed = list(islice(self.waiting, len(entry.invalid)))
+        if not closed or len(closed) != len(entry.invalid) or closed[-1].sequence != entry.about:
+            raise LocalProtocolError(f"journal entry {entry.sequence} closes no chunks that wait")
+        if any(not 0 <= n <= c.records for c, n in zip(closed, entry.invalid, strict=True)):
+            raise LocalProtocolError(f"journal entry {entry.sequence} has impossible invalid records")
+        return closed
 
     def answer_by(self, model: ModelState, sequence: int, entry_id: bytes) -> None:
         """Answer by a version from now on; note since which entry."""
         if model.version != self.answering.version or self.answering_at[0] < 0:
             self.answering, self.answering_at = model, (sequence, entry_id)
+            self.answering_lost, self.withdrawn = self.withdrawn, 0
 
     def head(self, tenant: Tenant) -> Head:
         """Return the head about the version that answers: what SU must have seen before it helps."""
@@ -59,29 +85,69 @@ class KeptModel:
             model.records,
             model.owners,
             model_hash,
-            model.chunks,
+            self.answering_lost,
         )
 
-    def next_answering(self) -> ModelState:
-        """Return the version that a query asked now is answered by."""
+    def next_answering(self) -> ModelState | None:
+        """Return the version that a query asked now is answered by; None if none may answer."""
         old, new = self.answering, self.model
+        if self.answering_at[0] < 0:
+            return new
         limits = self.learner.tenant.configuration.limits
-        moves = old.version == 0 or may_follow(
-            limits, old.records, new.records, lost=self.learner.loses_chunks(old, new)
-        )
-        return new if moves else old
+        if may_follow(limits, old.records, new.records, self.withdrawn):
+            return new
+        # What was withdrawn must not go on answering.
+        return None if self.withdrawn else old
+
+    def lose(self, model: ModelState, records: int, accepted_at: int) -> None:
+        """Go on without a chunk.
+
+        Args:
+            model: The version without it.
+            records: Its records.
+            accepted_at: Sequence of the entry that accepted it.
+        """
+        self.model = model
+        if accepted_at < self.answering_at[0]:
+            self.withdrawn += records
 
 
-def may_follow(limits: Limits, before: int, after: int, *, lost: bool) -> bool:
+def move_on(asked: KeptModel, models: Iterable[KeptModel], sequence: int, entry_id: bytes) -> None:
+    """Let the model that a query asks go on to the version that answers it.
+
+    All models that count go on together: two of them at different places of the stream would tell of
+    the few records in between.
+
+    Args:
+        asked: The model asked.
+        models: All of the tenant's.
+        sequence: Of the entry that accepts the query.
+        entry_id: Its id.
+
+    Raises:
+        LocalProtocolError: No version may answer.
+    """
+    for kept in [asked] if asked.is_taught else [kept for kept in models if not kept.is_taught]:
+        answering = kept.next_answering()
+        if answering is None:
+            raise LocalProtocolError(f"journal entry {sequence}: no version may answer")
+        kept.answer_by(answering, sequence, entry_id)
+
+
+def may_follow(limits: Limits, before: int, after: int, withdrawn: int) -> bool:
     """Return whether a version may answer after another one (rule 9).
+
+    The difference between the two must tell of enough records, or of withdrawn ones alone: whoever
+    withdraws a chunk knows it, and could else read off the few that came meanwhile.
 
     Args:
         limits: The tenant's.
         before: Records in the version that answered so far.
         after: Records in the later version.
-        lost: Whether a chunk was withdrawn between them: what was taken out must not go on answering.
+        withdrawn: Records of the former that were withdrawn.
     """
-    return lost or after - before >= max(1, limits.min_new_records)
+    added = after - (before - withdrawn)
+    return added >= max(1, limits.min_new_records) or (withdrawn > 0 and added == 0)
 
 
 def waiting_chunk(entry: JournalEntry) -> WaitingChunk:

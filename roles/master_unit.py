@@ -16,7 +16,7 @@ from roles.arrival import Arrival
 from roles.chunk_encodings import ChunkEncodings, Vectors
 from roles.classifiers.learner import CountingLearner
 from roles.journal_index import JournalIndex, MemoryIndex
-from roles.kept_model import KeptModel, sealed_place, waiting_chunk
+from roles.kept_model import KeptModel, move_on, sealed_place, waiting_chunk
 from roles.learners import learners_of
 from roles.model_state import Content, ModelState
 from roles.refusal import Refusal
@@ -36,7 +36,7 @@ from schemas.reasons import ReasonCode
 from schemas.snapshots import SealedPlace, WaitingChunk
 from schemas.topics import TopicName
 
-MAX_WAITING = 1024
+MAX_WAITING = 256
 """Chunks that a model may be behind; then MU takes no more of them."""
 
 
@@ -193,6 +193,9 @@ class MasterUnit:
         except Refusal as refusal:
             return self.decide_reject(screened.arrival, refusal.reason)
         client = screened.arrival.sender
+        answering = self.models[query.model_id].next_answering()
+        if answering is None or not answering.suffices(self.tenant):
+            return self.decide_reject(screened.arrival, ReasonCode.NOT_ENOUGH_RECORDS)
         if self.index.rows_asked(client) + query.rows > self.tenant.configuration.limits.query_quota:
             return self.decide_reject(screened.arrival, ReasonCode.QUOTA_EXCEEDED)
         return self._entry(
@@ -200,7 +203,7 @@ class MasterUnit:
             screened.arrival,
             records=query.rows,
             model_id=query.model_id,
-            model_version=self.models[query.model_id].next_answering().version,
+            model_version=answering.version,
         )
 
     def decide_reject(self, arrival: Arrival, reason: ReasonCode) -> JournalEntry:
@@ -318,7 +321,7 @@ class MasterUnit:
                 self._withdraw(entry, content.vectors)
             case EntryKind.QUERY:
                 kept = self._named(entry)
-                kept.answer_by(kept.next_answering(), entry.sequence, entry_id)
+                move_on(kept, self.models.values(), entry.sequence, entry_id)
                 self.index.add_query(entry, content.query_id)
                 self.open_queries[entry.message_hash] = (entry, kept.answering)
             case EntryKind.ANSWERED:
@@ -360,8 +363,11 @@ class MasterUnit:
             for model_id, kept in self.models.items()
             if isinstance(kept.learner, CountingLearner)
         }
+        known = self.index.chunk(entry.sender, entry.sender_sequence)
+        if known is None:
+            raise LocalProtocolError(f"journal entry {entry.sequence} withdraws no chunk")
         for model_id, model in remaining.items():
-            self.models[model_id].model = model
+            self.models[model_id].lose(model, entry.records, known.sequence)
         self.index.withdraw(entry)
 
     def _close(self, entry: JournalEntry) -> None:
@@ -373,7 +379,10 @@ class MasterUnit:
         kept = self._named(entry)
         if learnt is None and not entry.reason:
             raise LocalProtocolError(f"journal entry {entry.sequence} without what was learnt")
-        for chunk, invalid in zip(self.closed_chunks(entry), entry.invalid, strict=True):
+        closed = self.closed_chunks(entry)
+        if entry.model_version != kept.model.version + len(closed):
+            raise LocalProtocolError(f"journal entry {entry.sequence} leads to another version")
+        for chunk, invalid in zip(closed, entry.invalid, strict=True):
             kept.waiting.remove(chunk)
             if learnt is None:
                 kept.model = kept.model.passing_over()
@@ -382,19 +391,5 @@ class MasterUnit:
                 kept.model = kept.model.taking(chunk.owner, valid, learnt, sealed_place(entry))
 
     def closed_chunks(self, entry: JournalEntry) -> list[WaitingChunk]:
-        """Return the chunks that a ``learnt`` entry closes, in order.
-
-        Raises:
-            LocalProtocolError: It closes chunks that do not wait, or not the next ones, or with more
-                invalid records than they have.
-        """
-        waiting = self._named(entry).waiting
-        if entry.reason:
-            closed = [chunk for chunk in waiting if chunk.sequence == entry.about]
-        else:
-            closed = list(islice(waiting, len(entry.invalid)))
-        if not closed or len(closed) != len(entry.invalid) or closed[-1].sequence != entry.about:
-            raise LocalProtocolError(f"journal entry {entry.sequence} closes no chunks that wait")
-        if any(not 0 <= n <= c.records for c, n in zip(closed, entry.invalid, strict=True)):
-            raise LocalProtocolError(f"journal entry {entry.sequence} has impossible invalid records")
-        return closed
+        """Return the chunks that a ``learnt`` entry closes, in order; see `KeptModel`."""
+        return self._named(entry).closed_chunks(entry)

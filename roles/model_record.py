@@ -34,6 +34,7 @@ class ModelRecord:
     _heads_held: int = 0
     _passed: int = -1
     _ended: bool = False
+    _compared: dict[str, Head] = field(default_factory=dict)
     _hashed: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
     @property
@@ -43,6 +44,8 @@ class ModelRecord:
 
     def offer_head(self, place: Place, head: Head) -> None:
         """Take a head that a unit signed; it is compared when its entry is folded."""
+        if self._compared.get(head.model_id) == head:
+            return  # MU says at every start which version answers
         if head.journal_sequence <= self._passed or self._ended:
             why = "comes long after later ones" if head.journal_sequence <= self._passed else "is not there"
             detail = f"the head is about entry {head.journal_sequence}, which {why}"
@@ -84,9 +87,11 @@ class ModelRecord:
             self.findings.add(FindingCode.HEAD_CONTRADICTS, place, detail)
             return
         self.recorded[head.model_id] = (head.model_version, head.model_hash)
+        self._compared[head.model_id] = head
         state = kept.model
-        expected = (state.version, state.records, state.owners, state.chunks)
-        if (head.model_version, head.records, head.owners, head.chunks) != expected:
+        lost = kept.answering_lost if kept.answering_at[0] == head.journal_sequence else 0
+        expected = (state.version, state.records, state.owners, lost)
+        if (head.model_version, head.records, head.owners, head.withdrawn) != expected:
             detail = f"after entry {head.journal_sequence} the model has other totals"
             self.findings.add(FindingCode.HEAD_CONTRADICTS, place, detail)
         if head.model_id not in unknown and head.model_hash != self._hash(head.model_id, state):

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from crypto.dtpkc import Ciphertext, encode_ciphertexts
 from roles.tenant import Tenant
@@ -22,6 +22,16 @@ class Content(Protocol):
     @property
     def public_ciphertexts(self) -> tuple[Ciphertext, ...]:
         """All ciphertexts, in the order in which they are hashed."""
+        ...
+
+
+@runtime_checkable
+class KnownHash(Protocol):
+    """A content of which the hash alone is known."""
+
+    @property
+    def model_hash(self) -> bytes:
+        """SHA-256 over its ciphertexts."""
         ...
 
 
@@ -60,6 +70,8 @@ class ModelState:
 
     def hash(self, tenant: Tenant) -> bytes:
         """Return SHA-256 over T1‖T2 of each ciphertext, fixed width, in order."""
+        if isinstance(self.content, KnownHash):
+            return self.content.model_hash
         return hashlib.sha256(encode_ciphertexts(tenant.parameters, self.ciphertexts)).digest()
 
     def suffices(self, tenant: Tenant) -> bool:
@@ -88,7 +100,8 @@ class ModelState:
 
     def passing_over(self) -> "ModelState":
         """Return the version after a chunk that the model did not learn."""
-        return replace(self, version=self.version + 1)
+        # The version that lies sealed is another one, though of the same content.
+        return replace(self, version=self.version + 1, sealed_at=None)
 
     def _changed(self, held: Mapping[str, int], chunks: int, records: int, content: Content) -> "ModelState":
         return replace(

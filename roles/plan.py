@@ -24,10 +24,19 @@ class PlanViolationError(RemoteProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One field of a message: what it is, and its exact size in bytes."""
+    """One field of a message: what it is, and its exact size in bytes.
+
+    Attributes:
+        name: What it is.
+        size: Bytes.
+        transfers: Transfers that it chooses, without the padding of an extension.
+        layers: Layers of gates that its tables were garbled in; both are for estimates alone.
+    """
 
     name: str
     size: int
+    transfers: int = 0
+    layers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

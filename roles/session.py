@@ -5,6 +5,7 @@ and salt under it (docs/protocols.md §8). Programs are generators: MU's yields 
 a request and is sent those of the reply, SU's the other way round; nothing here does I/O.
 """
 
+import hashlib
 from collections.abc import Generator
 from typing import TypeVar
 
@@ -57,7 +58,7 @@ class Session:
         self.plan = plan
         self.name = session_name(tenant, subject)
         self.step = 0
-        self.transcript = digest("privml/transcript/1", self.name, plan.digest)
+        self.transcript = digest("privml/transcript/2", self.name, plan.digest)
         self.at_request = self.at_reply = self.transcript
         self._seed = seed
         self._drawn: set[tuple[int, str]] = set()
@@ -69,12 +70,17 @@ class Session:
         """Enter the next step: fold the request into the transcript."""
         self.step += 1
         self.at_request = self.transcript
-        self.transcript = digest("privml/transcript/1", self.transcript, self.step, "request", sections)
+        self.transcript = self._folded("request", sections)
         self.at_reply = self.transcript
 
     def absorb_reply(self, sections: Sections) -> None:
         """Fold the reply of the step in progress into the transcript."""
-        self.transcript = digest("privml/transcript/1", self.transcript, self.step, "reply", sections)
+        self.transcript = self._folded("reply", sections)
+
+    def _folded(self, kind: str, sections: Sections) -> bytes:
+        # Megabytes a step: hashed one by one with SHA-256, for which processors have instructions.
+        hashes = tuple(hashlib.sha256(section).digest() for section in sections)
+        return digest("privml/transcript/2", self.transcript, self.step, kind, hashes)
 
     def coins(self, purpose: str, inputs: bytes = b"", hidden: bytes = b"") -> Coins:
         """Return the coins of one purpose at this place; each is drawn once.

@@ -14,7 +14,7 @@ class Head(WireStruct):
         records: Records in the model.
         owners: Owners they came from.
         model_hash: SHA-256 over the model's ciphertexts.
-        chunks: Chunks in the model: fewer than its version says where some were withdrawn.
+        withdrawn: Records that were withdrawn from the version that answered before this one.
     """
 
     model_id: str
@@ -24,9 +24,4 @@ class Head(WireStruct):
     records: int
     owners: int
     model_hash: bytes
-    chunks: int
-
-    @property
-    def version(self) -> int:
-        """The model's version."""
-        return self.model_version
+    withdrawn: int

@@ -76,6 +76,8 @@ class ModelPlace(WireStruct):
         current: The model as it is.
         answering: The version that answers queries.
         answering_at: Sequence and id of the entry since which it does; (−1, empty) before the first.
+        answering_lost: Records withdrawn from the version that answered before it.
+        withdrawn: Records withdrawn from the version that answers.
         waiting: Chunks that it has not learnt yet.
     """
 
@@ -83,6 +85,8 @@ class ModelPlace(WireStruct):
     current: SealedPlace
     answering: SealedPlace
     answering_at: tuple[int, bytes]
+    answering_lost: int
+    withdrawn: int
     waiting: tuple[WaitingChunk, ...]
 
 

@@ -80,6 +80,19 @@ def encrypt_records(
     )
 
 
+def opened_weights(small: SmallTenant, shape: LogisticShape, state: LogisticState) -> Ints:
+    """Open a state with both keys, which no party holds: shape (blocks, K, d + 1)."""
+    parameters, layout, ciphertexts = small.tenant.parameters, shape.state, state.ciphertexts
+    halves = half_open(parameters, ciphertexts, small.master.theta, [0] * len(ciphertexts))
+    t2s = [ciphertext.t2 for ciphertext in ciphertexts]
+    opened = finish_open(parameters, halves, t2s, small.secondary.theta)
+    slots = np.array(layout.unpack(opened), dtype=np.int64)
+    assert (slots % 2 == 0).all()
+    words = slots // 2 % (1 << 32)
+    signed: Ints = np.where(words >= 1 << 31, words - (1 << 32), words)
+    return signed.reshape(shape.blocks, shape.problems, shape.weights)
+
+
 @dataclass
 class Learner:
     """The encrypted model of a small tenant."""
@@ -137,17 +150,8 @@ class Learner:
         return np.array(unseal(key, query.answers, sealed), dtype=np.int64).reshape(-1, rows)
 
     def weights(self) -> Ints:
-        """Open the state with both keys, which no party holds: shape (blocks, K, d + 1)."""
-        parameters, layout = self.small.tenant.parameters, self.shape.state
-        ciphertexts = self.state.ciphertexts
-        halves = half_open(parameters, ciphertexts, self.small.master.theta, [0] * len(ciphertexts))
-        t2s = [ciphertext.t2 for ciphertext in ciphertexts]
-        opened = finish_open(parameters, halves, t2s, self.small.secondary.theta)
-        slots = np.array(layout.unpack(opened), dtype=np.int64)
-        assert (slots % 2 == 0).all()
-        words = slots // 2 % (1 << 32)
-        signed: Ints = np.where(words >= 1 << 31, words - (1 << 32), words)
-        return signed.reshape(self.shape.blocks, self.shape.problems, self.shape.weights)
+        """Open the state: shape (blocks, K, d + 1)."""
+        return opened_weights(self.small, self.shape, self.state)
 
     def assert_equal(self, twin: LogisticTwin) -> None:
         """Compare every weight with the twin's."""

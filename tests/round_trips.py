@@ -110,9 +110,7 @@ def secondary_unit(small: SmallTenant, *, with_bases: bool = True) -> SecondaryU
 def head_of(small: SmallTenant, model: ModelState, sequence: int = 0) -> Head:
     """Return what MU would sign about a version, as after some journal entry."""
     model_hash = model.hash(small.tenant)
-    return Head(
-        "m", model.version, sequence, bytes(32), model.records, model.owners, model_hash, model.chunks
-    )
+    return Head("m", model.version, sequence, bytes(32), model.records, model.owners, model_hash, 0)
 
 
 def request_of(session: Session, sections: Sections) -> Request:

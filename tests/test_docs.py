@@ -334,6 +334,7 @@ def test_objects_have_the_fields_of_the_cli_page(by_hand: tuple[Path, str]) -> N
     printed += privml(folder, "authority", "init", *new, *parties)
     keys = ("--parameters", "other/parameters.privml", "--passphrase-file", "passphrase")
     printed += privml(folder, "authority", "classifiers")
+    printed += privml(folder, "estimate", "--schema", "schema.toml", "--records", "14", "--profile", "toy")
     printed += privml(folder, "owner", "keygen", *keys, "--keystore", "d.key", "--public", "d.pub")
     units = [start_unit(folder, role) for role in ("mu", "su")]
     try:
@@ -350,6 +351,10 @@ def test_objects_have_the_fields_of_the_cli_page(by_hand: tuple[Path, str]) -> N
     assert [unit.returncode for unit in units] == [0, 0]
     printed += [json.loads(line) for output in stopped for line in output.splitlines()]
     printed += privml(folder, "inspect", "chunk", chunk)
+    printed += privml(folder, "client", "answers", "--client", "c", "--once", "--all")
+    printed += privml(folder, "status")
+    (folder / "passphrase").chmod(0o600)
+    printed += privml(folder, "doctor")
     printed += privml(folder, "audit")
     printed += privml(folder, "replay", "--to", f"log:{folder / 'again'}")
     documented = documented_objects()

@@ -59,7 +59,11 @@ class Circuit(ABC):
 
     def and_gates(self, batch: int) -> int:
         """Return how many AND gates one garbling at that batch width has; each is 32 bytes."""
-        return _and_gates(self, batch)
+        return _size(self, batch)[0]
+
+    def and_layers(self, batch: int) -> int:
+        """Return in how many layers the gates are garbled: what is paid whatever the batch is."""
+        return _size(self, batch)[1]
 
     def choice_count(self, batch: int) -> int:
         """Return how many rows of the transfer extension the circuit consumes."""
@@ -111,10 +115,10 @@ def checked_bits(item: Input, batch: int, bits: Bits) -> Bits:
 
 
 @lru_cache(maxsize=256)
-def _and_gates(circuit: Circuit, batch: int) -> int:
+def _size(circuit: Circuit, batch: int) -> tuple[int, int]:
     engine = CountingEngine(batch)
     circuit.evaluate(engine, *(np.zeros((*item.shape, 1), dtype=np.uint8) for item in circuit.inputs()))
-    return engine.ands
+    return engine.ands, engine.layers
 
 
 def _framed(value: object) -> int | str | bytes | tuple[object, ...]:

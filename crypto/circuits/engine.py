@@ -66,11 +66,12 @@ class PlainEngine:
     Attributes:
         batch: Width of the last axis.
         ands: Gates evaluated so far.
+        layers: Layers that they came in.
     """
 
     def __init__(self, batch: int) -> None:
         self.batch = batch
-        self.ands = 0
+        self.ands = self.layers = 0
 
     def xor(self, x: Wires, y: Wires) -> Wires:
         """Return x ⊕ y."""
@@ -88,6 +89,7 @@ class PlainEngine:
         """Return x ∧ y and count the gates."""
         result = x & y
         self.ands += self._gates(result)
+        self.layers += 1
         return result
 
     def constant(self, bits: npt.ArrayLike) -> Wires:

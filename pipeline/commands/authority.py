@@ -55,8 +55,14 @@ def init(
     min_owners: Annotated[int, typer.Option(min=1, help="Owners a model needs before it answers.")] = 2,
     min_records: Annotated[int, typer.Option(min=1, help="Records a model needs before it answers.")] = 500,
     min_new_records: Annotated[
-        int, typer.Option(min=0, help="New records before another state of the model answers.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            help="New records before another state of the model answers. "
+            "[default: a hundredth of --min-records, 1 at least]",
+            show_default=False,
+        ),
+    ] = None,
     max_records: Annotated[
         int, typer.Option(min=1, help="Most records in a model; fixes the width of scores.")
     ] = 1 << 24,
@@ -115,9 +121,8 @@ def init(
     data_schema = read_schema(schema)
     models = parse_models(classifier or ["nb"], data_schema.class_count)
     chunk_records = (max_chunk_records,) if max_chunk_records else CHUNK_RECORDS
-    limits = Limits(
-        chunk_records[0], max_records, max_query_rows, min_records, min_owners, min_new_records, query_quota
-    )
+    step = max(1, min_records // 100) if min_new_records is None else min_new_records
+    limits = Limits(chunk_records[0], max_records, max_query_rows, min_records, min_owners, step, query_quota)
     plan = TenantPlan(
         dir,
         tenant,

@@ -3,13 +3,14 @@
 import asyncio
 import csv
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.commands.answers import add_answers, book_of
 from pipeline.commands.keygen import add_keygen
+from pipeline.commands.log_format import LogFormatOption, start_logs
 from pipeline.commands.options import (
     ConfigOption,
     KeystoreOption,
@@ -17,24 +18,28 @@ from pipeline.commands.options import (
     PassphraseFileOption,
     TransportOption,
 )
-from pipeline.commands.output import JsonOption, Output, progress
+from pipeline.commands.output import JsonOption, Output, progress, service
 from schemas.reasons import ExitCode
 from schemas.topics import Role
 
 if TYPE_CHECKING:
-    from pipeline.csv_input import QueryRow
     from pipeline.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="A client: ask for labels that only it can read.")
 add_keygen(app, Role.CLIENT)
+add_answers(app)
 
 
 @app.command()
 def predict(
     file: Annotated[
-        Path, typer.Argument(help="CSV file with the schema's columns; a label column is ignored.")
+        Path,
+        typer.Argument(help="CSV file with the schema's columns, - for stdin; a label column is ignored."),
     ],
     client: Annotated[str, typer.Option("--client", help="Name of the client in the configuration.")],
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Ask for rows as they are added to the file, until interrupted.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Write row and label to this CSV file.")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")] = 60.0,
     rows_per_query: Annotated[
@@ -52,6 +57,7 @@ def predict(
     passphrase_file: PassphraseFileOption = None,
     passphrase_fd: PassphraseFdOption = None,
     transport: TransportOption = None,
+    log_format: LogFormatOption = None,
     json: JsonOption = False,
 ) -> None:
     """Ask for the label of every row; prints them in the input's order.
@@ -63,36 +69,78 @@ def predict(
 
     from pipeline.settings import load_settings, settings_path
 
+    start_logs(log_format, Role.CLIENT, json=json)
     if out is not None and not out.parent.is_dir():
         raise typer.BadParameter("its folder does not exist", param_hint="--out")
     settings = load_settings(settings_path(config))
     if transport is not None:
         settings = replace(settings, transport=transport)
-    output = Output(json)
-    lines = asyncio.run(
-        _predict(
-            file,
-            client,
-            model,
-            settings,
-            (keystore, passphrase_file, passphrase_fd),
-            rows_per_query=rows_per_query,
-            timeout_seconds=timeout,
-            scores=scores,
-            output=output,
-        )
+    printing = _Printing(Output(json), out, follow=follow)
+    asking = _predict(
+        file,
+        client,
+        model,
+        settings,
+        (keystore, passphrase_file, passphrase_fd),
+        rows_per_query=rows_per_query,
+        timeout_seconds=timeout,
+        scores=scores,
+        printing=printing,
     )
-    if out is not None:
-        with out.open("w", newline="", encoding="utf-8") as target:
-            writer = csv.writer(target)
-            writer.writerow(["row", "label"])
-            writer.writerows([line["row"], line.get("label", "")] for line in lines)
-    elif not json:
+    if follow:
+        with service():
+            asyncio.run(asking)
+    else:
+        asyncio.run(asking)
+    printing.end()
+    if printing.failed:
+        raise typer.Exit(ExitCode.BAD_INPUT)
+
+
+class _Printing:
+    """Where the lines of one call go: as they come where rows are followed, text and file else at the end."""
+
+    def __init__(self, output: Output, out: Path | None, *, follow: bool) -> None:
+        self.output = output
+        self.follow = follow
+        self.rows = 0
+        self.failed = 0
+        self._out = out
+        self._lines: list[dict[str, Any]] = []
+        self._begun = False
+
+    def block(self, lines: list[dict[str, Any]]) -> None:
+        """Take the lines of a block."""
+        for line in lines:
+            self.rows += 1
+            self.output.result("predict", line)
+            if (error := line.get("error")) is not None:
+                self.failed += 1
+                place = error["file"] if error["line"] is None else f"{error['file']}:{error['line']}"
+                self.output.say(f"privml: {place}: {error['message']} ({error['hint']})")
+        if self.follow:
+            self._write(lines)
+        else:
+            self._lines += lines
+
+    def end(self) -> None:
+        """Write what is still held."""
+        self._write(self._lines)
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        if self._out is not None:
+            with self._out.open("a" if self._begun else "w", newline="", encoding="utf-8") as target:
+                writer = csv.writer(target)
+                if not self._begun:
+                    writer.writerow(["row", "label"])
+                writer.writerows([line["row"], line.get("label", "")] for line in lines)
+            self._begun = True
+            return
         for line in lines:
             failed = line.get("error")
-            output.document(f"{line['row']}\t{failed['code'] if failed else line['label']}")
-    if any("error" in line for line in lines):
-        raise typer.Exit(ExitCode.BAD_INPUT)
+            self.output.document(f"{line['row']}\t{failed['code'] if failed else line['label']}")
+        if self.follow:
+            sys.stdout.flush()
 
 
 async def _predict(
@@ -105,22 +153,22 @@ async def _predict(
     rows_per_query: int | None,
     timeout_seconds: float,
     scores: bool,
-    output: Output,
-) -> list[dict[str, Any]]:
+    printing: _Printing,
+) -> None:
+    from contextlib import aclosing, closing
+
     from crypto.plaintext_proof import table_bits
     from pipeline.client_service import ClientService
-    from pipeline.csv_input import read_query_file
     from pipeline.meter import Meter
     from pipeline.parties import fetch_tenant, open_identity
+    from pipeline.query_book import QueryBook
+    from pipeline.row_asking import RowAsker
     from pipeline.topic_urls import open_transport
-    from roles.chunk_encodings import WORDS
-    from roles.encoding import collect_records
     from roles.learners import learner_of
 
     keystore, passphrase_file, passphrase_fd = keys
     loop = asyncio.get_running_loop()
     started = loop.time()
-    printed: list[dict[str, Any]] = []
     async with open_transport(settings.transport) as transport:
         tenant = await fetch_tenant(settings, transport)
         model = model_id or tenant.configuration.models[0].model_id
@@ -138,74 +186,34 @@ async def _predict(
         limit = tenant.configuration.limits.max_query_rows
         size = min(rows_per_query or limit, limit)
         publisher = identity.publisher(tenant, transport)
-        service = ClientService(transport, tenant, identity.weak_key(tenant), publisher, meter)
+        key = identity.weak_key(tenant)
         ciphertexts = sum(layout.ciphertexts for layout in learner.query_layouts(size))
         await asyncio.to_thread(
             tenant.service_key.prepare, 6, table_bits(tenant.parameters.profile, ciphertexts)
         )
-        await service.open(model)
-        words = WORDS in learner.query_encodings
-        rows = await asyncio.to_thread(lambda: list(read_query_file(file, tenant.schema, words=words)))
-        labels = (*tenant.schema.label.labels, "invalid")
-        with progress() as bar:
-            task = bar.add_task("asking", total=len(rows))
-            for block in _blocks(rows, size):
-                lines = {row.row: _refused(row) for row in block if row.indices is None}
-                asked = [row for row in block if row.indices is not None]
-                if asked:
-                    records = collect_records(
-                        [row.indices or () for row in asked],
-                        words=[row.words or () for row in asked] if words else None,
-                    )
-                    answer = await service.ask(learner, records, timeout_seconds, scores=scores)
-                    for place, (row, label) in enumerate(zip(asked, answer.labels, strict=True)):
-                        told = None if answer.scores is None else answer.scores[place]
-                        lines[row.row] = {
-                            "row": row.row,
-                            "label": labels[label],
-                            "scores": None if told is None else learner.readable_scores(told),
-                            "query_id": answer.query_id.hex(),
-                            "model_version": answer.model_version,
-                            "seconds": answer.seconds,
-                        }
-                for asked_row in block:
-                    printed.append(lines[asked_row.row])
-                    output.result("predict", lines[asked_row.row])
-                bar.advance(task, len(block))
-        failed = sum("error" in line for line in printed)
-        output.result(
+        with closing(QueryBook(book_of(settings, client))) as book, progress() as bar:
+            asks = ClientService(transport, tenant, key, publisher, meter, book=book)
+            await asks.open(model)
+            asker = RowAsker(asks, learner, timeout_seconds, scores=scores)
+            task = bar.add_task("asking", total=None)
+            try:
+                async with aclosing(asker.blocks(file, size, follow=printing.follow)) as blocks:
+                    async for block in blocks:
+                        printing.block(await asker.lines(block))
+                        bar.advance(task, len(block))
+            except asyncio.CancelledError:
+                # Following ends when it is interrupted; an answer under way is for `privml client answers`.
+                if not printing.follow:
+                    raise
+        printing.output.result(
             "predict",
             {
                 "summary": {
-                    "rows": len(printed),
-                    "answered": len(printed) - failed,
-                    "failed": failed,
+                    "rows": printing.rows,
+                    "answered": printing.rows - printing.failed,
+                    "failed": printing.failed,
                     "seconds": loop.time() - started,
                 },
                 "meter": meter.summary(),
             },
         )
-    return printed
-
-
-def _blocks(rows: list["QueryRow"], size: int) -> Iterator[list["QueryRow"]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
-
-
-def _refused(row: "QueryRow") -> dict[str, Any]:
-    error = row.error
-    if error is None:
-        raise ValueError("a row without indices has an error")
-    sys.stderr.write(f"privml: {error}\n")
-    return {
-        "row": row.row,
-        "error": {
-            "code": str(error.code),
-            "message": error.args[0],
-            "hint": error.hint,
-            "file": error.file,
-            "line": error.line,
-            "column": error.column,
-        },
-    }

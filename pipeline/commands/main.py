@@ -13,12 +13,15 @@ from pipeline.commands.authority import app as authority_app
 from pipeline.commands.client import app as client_app
 from pipeline.commands.client import predict
 from pipeline.commands.demo import demo
+from pipeline.commands.doctor import doctor
 from pipeline.commands.errors import errors
+from pipeline.commands.estimate import estimate
 from pipeline.commands.inspect import app as inspect_app
 from pipeline.commands.output import Output, command_errors
 from pipeline.commands.owner import app as owner_app
 from pipeline.commands.replay import replay
 from pipeline.commands.schema import app as schema_app
+from pipeline.commands.status import status
 from pipeline.commands.topics import app as topics_app
 from pipeline.commands.units import mu_app, su_app
 from schemas.reasons import ExitCode
@@ -66,6 +69,9 @@ app.command()(predict)
 app.add_typer(inspect_app, name="inspect")
 app.add_typer(topics_app, name="topics")
 app.add_typer(acl_app, name="acl")
+app.command()(status)
+app.command()(doctor)
+app.command()(estimate)
 app.command()(audit)
 app.command()(replay)
 app.command()(errors)

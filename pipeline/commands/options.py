@@ -32,6 +32,15 @@ TransportOption = Annotated[
         "--transport", help="Where the topics are: log:DIR. [default: from the settings]", show_default=False
     ),
 ]
+MetricsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="Serve /metrics, /healthz and /readyz there, without login. [default: nowhere]",
+        show_default=False,
+    ),
+]
 InsecureOption = Annotated[
     bool, typer.Option("--insecure", help="Allow profiles below the standard; for trials only.")
 ]

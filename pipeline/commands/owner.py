@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.commands.keygen import add_keygen
+from pipeline.commands.log_format import LogFormatOption, start_logs
 from pipeline.commands.options import (
     ConfigOption,
     KeystoreOption,
@@ -56,6 +57,7 @@ def publish(
     passphrase_file: PassphraseFileOption = None,
     passphrase_fd: PassphraseFdOption = None,
     transport: TransportOption = None,
+    log_format: LogFormatOption = None,
     json: JsonOption = False,
 ) -> None:
     """Encrypt a CSV file in chunks and publish them.
@@ -68,6 +70,8 @@ def publish(
     from pipeline.outbox import file_digest
     from roles.chunk_encodings import ChunkEncodings
     from schemas.models import LogisticSpec
+
+    start_logs(log_format, Role.OWNER, json=json)
 
     async def work(service: "OwnerService", tenant: "Tenant") -> dict[str, Any]:
         most = tenant.configuration.limits.max_chunk_records
@@ -147,6 +151,7 @@ def withdraw(
     passphrase_file: PassphraseFileOption = None,
     passphrase_fd: PassphraseFdOption = None,
     transport: TransportOption = None,
+    log_format: LogFormatOption = None,
     json: JsonOption = False,
 ) -> None:
     """Take one of this owner's accepted chunks out of the model, exactly.
@@ -154,6 +159,7 @@ def withdraw(
     Naive Bayes can forget a chunk. Logistic regression and trees cannot: a tenant that keeps one of
     them refuses withdrawals.
     """
+    start_logs(log_format, Role.OWNER, json=json)
 
     async def work(service: "OwnerService", _: "Tenant") -> dict[str, Any]:
         start = await service.receipts_end()

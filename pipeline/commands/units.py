@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.commands.keygen import add_keygen
+from pipeline.commands.log_format import LogFormat, LogFormatOption, start_logs
 from pipeline.commands.options import (
     ConfigOption,
     InsecureOption,
     KeystoreOption,
+    MetricsOption,
     PassphraseFdOption,
     PassphraseFileOption,
     TransportOption,
@@ -20,6 +22,7 @@ from pipeline.commands.self_audit import add_self_audit
 from schemas.topics import Role
 
 if TYPE_CHECKING:
+    from pipeline.health_server import MetricsAddress
     from pipeline.parties import Identity
     from pipeline.settings import Settings
     from pipeline.shard import Shard
@@ -47,14 +50,15 @@ def mu(
     passphrase_file: PassphraseFileOption = None,
     passphrase_fd: PassphraseFdOption = None,
     transport: TransportOption = None,
+    metrics: MetricsOption = None,
+    log_format: LogFormatOption = None,
     insecure: InsecureOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run the master unit until SIGTERM: orders, stores and computes on what it cannot read."""
     if context.invoked_subcommand is None:
-        _run(
-            Role.MU, config, keystore, passphrase_file, passphrase_fd, transport, insecure=insecure, json=json
-        )
+        keys = keystore, passphrase_file, passphrase_fd
+        _run(Role.MU, config, keys, transport, metrics, log_format, insecure=insecure, json=json)
 
 
 @su_app.callback()
@@ -66,18 +70,16 @@ def su(
     passphrase_fd: PassphraseFdOption = None,
     transport: TransportOption = None,
     shard: ShardOption = "1/1",
+    metrics: MetricsOption = None,
+    log_format: LogFormatOption = None,
     insecure: InsecureOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run the secondary unit until SIGTERM: answers the master unit's rounds by the public plan."""
     if context.invoked_subcommand is None:
+        keys = keystore, passphrase_file, passphrase_fd
         _run(
-            Role.SU,
-            config,
-            keystore,
-            passphrase_file,
-            passphrase_fd,
-            transport,
+            *(Role.SU, config, keys, transport, metrics, log_format),
             shard=shard,
             insecure=insecure,
             json=json,
@@ -87,10 +89,10 @@ def su(
 def _run(
     role: Role,
     config: Path | None,
-    keystore: Path | None,
-    passphrase_file: Path | None,
-    passphrase_fd: int | None,
+    keys: tuple[Path | None, Path | None, int | None],
     transport: Annotated[str | None, "URL"],
+    metrics: str | None,
+    log_format: LogFormat | None,
     *,
     shard: str = "1/1",
     insecure: bool,
@@ -98,7 +100,7 @@ def _run(
 ) -> None:
     from dataclasses import replace
 
-    from pipeline.log_setup import configure_logs
+    from pipeline.health_server import MetricsAddress
     from pipeline.settings import load_settings, settings_path
     from pipeline.shard import Shard
 
@@ -106,31 +108,22 @@ def _run(
         chosen = Shard.parse(shard)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--shard") from None
-    configure_logs(json=json, role=role.value)
+    address = None if metrics is None else MetricsAddress.parse(metrics)
+    start_logs(log_format, role, json=json)
     settings = load_settings(settings_path(config))
     if transport is not None:
         settings = replace(settings, transport=transport)
     with service():
         asyncio.run(
-            _serve(
-                role,
-                settings,
-                keystore,
-                passphrase_file,
-                passphrase_fd,
-                shard=chosen,
-                insecure=insecure,
-                output=Output(json),
-            )
+            _serve(role, settings, keys, address, shard=chosen, insecure=insecure, output=Output(json))
         )
 
 
 async def _serve(
     role: Role,
     settings: "Settings",
-    keystore: Path | None,
-    passphrase_file: Path | None,
-    passphrase_fd: int | None,
+    keys: tuple[Path | None, Path | None, int | None],
+    metrics: "MetricsAddress | None",
     *,
     shard: "Shard",
     insecure: bool,
@@ -141,6 +134,7 @@ async def _serve(
     from pipeline.unit_process import run_unit
     from roles.unit_keys import unit_keys
 
+    keystore, passphrase_file, passphrase_fd = keys
     async with open_transport(settings.transport) as transport:
         tenant = await fetch_tenant(settings, transport, insecure=insecure)
         identity: Identity = open_identity(
@@ -154,12 +148,14 @@ async def _serve(
         )
         identity.weak_key(tenant)
         store = identity.keystore
-        keys: UnitKeys = unit_keys(role, store.secrets, lambda secrets: store.update(**secrets))
+        unit: UnitKeys = unit_keys(role, store.secrets, lambda secrets: store.update(**secrets))
 
-        def ready() -> None:
-            output.say("ready")
-            output.result("ready", {"role": role.value})
+        def ready(served: str | None) -> None:
+            output.say("ready" if served is None else f"ready; metrics at http://{served}/metrics")
+            output.result("ready", {"role": role.value, "metrics": served})
 
-        summary = await run_unit(role, settings, transport, tenant, identity, keys, ready, shard)
+        summary = await run_unit(
+            *(role, settings, transport, tenant, identity, unit, ready), metrics=metrics, shard=shard
+        )
     if output.json:
         write_object("stopped", {"role": role.value, **summary})

@@ -22,11 +22,16 @@ from roles.session import Session, array_bytes
 Bits = npt.NDArray[np.uint8]
 
 
+def table_section(circuit: Circuit, batch: int, name: str = "tables") -> Section:
+    """Return the size of a circuit's tables: 32 bytes per AND gate."""
+    return Section(name, circuit.and_gates(batch) * TABLE_BYTES, layers=circuit.and_layers(batch))
+
+
 def garbled_sections(circuit: Circuit, batch: int, revealed_bits: int) -> tuple[Section, Section, Section]:
     """Return the sizes of SU's sections: salt, tables, colours of the revealed outputs."""
     return (
         Section("salt", SALT_BYTES),
-        Section("tables", circuit.and_gates(batch) * TABLE_BYTES),
+        table_section(circuit, batch),
         Section("colours", -(-revealed_bits * batch // 8)),
     )
 
@@ -77,7 +82,7 @@ def shared_sections(circuit: Circuit, batch: int, name: str, revealed_bits: int 
     """Return the sizes of SU's sections where outputs stay shared: salt, tables, colours if any."""
     sections = (
         Section(f"{name}.salt", SALT_BYTES),
-        Section(f"{name}.tables", circuit.and_gates(batch) * TABLE_BYTES),
+        table_section(circuit, batch, f"{name}.tables"),
     )
     if not revealed_bits:
         return sections

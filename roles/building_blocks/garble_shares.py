@@ -14,8 +14,8 @@ from crypto.block_hash import SALT_BYTES
 from crypto.circuits.circuit import Circuit
 from crypto.coins import frame
 from crypto.garbling import colours, evaluate, garble
-from crypto.garbling_engines import TABLE_BYTES
 from crypto.ot_extension import ReceiverRows, SenderRows
+from roles.building_blocks.garble import table_section
 from roles.plan import Section
 from roles.session import Session, array_bytes
 
@@ -37,7 +37,7 @@ class SharedOutputs:
 
 def shared_sections(circuit: Circuit, batch: int) -> tuple[Section, Section]:
     """Return the sizes of SU's sections: salt and tables."""
-    return Section("salt", SALT_BYTES), Section("tables", circuit.and_gates(batch) * TABLE_BYTES)
+    return Section("salt", SALT_BYTES), table_section(circuit, batch)
 
 
 def garble_to_shares(

@@ -35,7 +35,8 @@ class Chosen:
 def transfer_sections(choices: int, name: str = "transfers") -> tuple[Section, Section]:
     """Return the sizes of the receiver's sections: 16 bytes a choice, in groups of 128."""
     padded = -(-choices // _GROUP) * _GROUP
-    return Section(f"{name}.nonce", NONCE_BYTES), Section(f"{name}.extension", padded * ROW_BYTES)
+    extension = Section(f"{name}.extension", padded * ROW_BYTES, transfers=choices)
+    return Section(f"{name}.nonce", NONCE_BYTES), extension
 
 
 def choose(

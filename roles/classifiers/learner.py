@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from crypto.dtpkc import Ciphertext, PublicKey
 from crypto.errors import LocalProtocolError, PrivMLError
@@ -22,6 +22,7 @@ from roles.tenant import Tenant
 from roles.unit_secrets import UnitSecrets
 from schemas.models import ModelSpec
 from schemas.queries import Query
+from schemas.reasons import ReasonCode
 from schemas.rounds import Subject
 
 Result = TypeVar("Result")
@@ -35,19 +36,16 @@ class UnlearnableError(PrivMLError):
 LEARN, GROW, REFRESH, QUERY = "learn", "grow", "refresh", "query"
 """Purposes of sessions; the base transfers have one of their own."""
 
-
-class Totals(Protocol):
-    """What is public of a version that withdrawals show in."""
-
-    @property
-    def version(self) -> int:
-        """Its number."""
-        ...
-
-    @property
-    def chunks(self) -> int:
-        """Chunks that are in."""
-        ...
+FAULTS_OF_CHUNKS = frozenset(
+    {
+        ReasonCode.OUT_OF_RANGE,
+        ReasonCode.NOT_OPENABLE,
+        ReasonCode.OVERFLOW,
+        ReasonCode.LAYOUT_OVERFLOW,
+        ReasonCode.TOO_LARGE,
+    }
+)
+"""Why a model cannot learn a chunk; anything else is between the units and may pass."""
 
 
 def refresh_subject_of(subject: Subject) -> Subject:
@@ -220,11 +218,6 @@ class Learner(ABC, Generic[Kept]):
         del state
         return {}
 
-    def loses_chunks(self, earlier: Totals, later: Totals) -> bool:
-        """Return whether chunks were withdrawn between two versions."""
-        del earlier, later
-        return False
-
     # --- answering
 
     @property
@@ -337,10 +330,6 @@ class BitQueries(Learner[Kept]):
 class CountingLearner(Learner[Kept]):
     """A learner that takes chunks in without SU, and can lose them again."""
 
-    def loses_chunks(self, earlier: Totals, later: Totals) -> bool:
-        """Return whether the version has grown by more than the chunks have: nothing else counts it up."""
-        return later.version - earlier.version > later.chunks - earlier.chunks
-
     @abstractmethod
     def learn(self, state: ModelState, owner: str, records: int, vectors: Vectors) -> ModelState:
         """Return the version with one more chunk in it.
@@ -359,7 +348,13 @@ class CountingLearner(Learner[Kept]):
 
 
 class TaughtLearner(Learner[Kept]):
-    """A learner that takes chunks in by sessions with SU."""
+    """A learner that takes chunks in by sessions with SU.
+
+    Attributes:
+        counts_invalid: Whether a lesson tells how many records were none.
+    """
+
+    counts_invalid: ClassVar[bool] = True
 
     @abstractmethod
     def lesson_size(self, state: ModelState, waiting: Sequence[int]) -> int:

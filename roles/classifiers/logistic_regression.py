@@ -56,6 +56,8 @@ class LogisticDetail(WireStruct):
 class LogisticLearner(TaughtLearner[LogisticState]):
     """One logistic-regression model."""
 
+    counts_invalid = False
+
     def __init__(self, tenant: Tenant, spec: LogisticSpec) -> None:
         super().__init__(tenant, spec)
         self._spec = spec
@@ -134,7 +136,7 @@ class LogisticLearner(TaughtLearner[LogisticState]):
 
     def follows(self, state: ModelState, records: Sequence[int], content: Content) -> bool:
         """Return whether so many steps were made."""
-        made = sum(len(self._schedule.batches(size)) for size in records)
+        made = sum(self._schedule.step_count(size) for size in records)
         return _weights(content).steps == _weights(state.content).steps + made
 
     def culprit(self, step: str) -> int | None:

@@ -96,17 +96,25 @@ class LogisticSchedule:
             self.l2_shift,
         )
 
+    def step_count(self, records: int) -> int:
+        """Return how many steps a chunk takes; raises like `batches`."""
+        return -(-records // self._size(records)) * self.passes
+
     def batches(self, records: int) -> tuple[tuple[int, int], ...]:
         """Return (start, stop) of every step over a chunk, all passes in order.
 
         Raises:
             ValueError: The chunk is empty, or a step would have more records than a gradient can hold.
         """
+        size = self._size(records)
+        one_pass = tuple((start, min(start + size, records)) for start in range(0, records, size))
+        return one_pass * self.passes
+
+    def _size(self, records: int) -> int:
         size = self.batch_records or records
         if not 1 <= size <= MAX_BATCH_RECORDS:
             raise ValueError(f"a step takes 1 to {MAX_BATCH_RECORDS} records")
-        one_pass = tuple((start, min(start + size, records)) for start in range(0, records, size))
-        return one_pass * self.passes
+        return size
 
     def factor(self, step: int, records: int) -> StepFactor:
         """Return c·2^−s ≈ η_t/(4n): a gradient has 20 fractional bits, a weight 18.

@@ -61,12 +61,14 @@ class TrainingShape:
         Raises:
             LayoutError: A step would have too many records, or the session too many round trips.
         """
+        schedule = self.model.schedule
         try:
-            batches = self.model.schedule.batches(self.rows)
+            # Counted before they are listed: limits and batches of a configuration may be anything.
+            if 4 * schedule.step_count(self.rows) >= MAX_STEPS:
+                raise LayoutError("a chunk takes too many steps: take larger batches, or fewer passes")
+            batches = schedule.batches(self.rows)
         except ValueError as error:
             raise LayoutError(str(error)) from error
-        if 4 * len(batches) >= MAX_STEPS:
-            raise LayoutError("a chunk takes too many steps: take larger batches, or fewer passes")
         last = len(batches) - 1
         return tuple(
             StepShape(

@@ -13,7 +13,7 @@ from fuzz.verdicts import INPUTS, Tally
 from tenants import signing_key
 
 from schemas.codec import MAX_MESSAGE_BYTES, decode, encode
-from schemas.envelope import DOMAIN_TAG, MAX_PARTS, Envelope, VerifyingParty, open_envelope, seal_envelope
+from schemas.envelope import MAX_PARTS, Envelope, VerifyingParty, open_envelope, seal_envelope, signed_text
 from schemas.errors import EquivocationError
 from schemas.parts import Offered, PartAssembler, whole_id
 from schemas.reasons import ReasonCode
@@ -34,7 +34,7 @@ def good_fields(draws: Draws) -> list[object]:
 
 
 def sign(signed: bytes, key: Ed25519PrivateKey) -> bytes:
-    wire: bytes = msgpack.packb([signed, key.sign(DOMAIN_TAG + signed)])
+    wire: bytes = msgpack.packb([signed, key.sign(signed_text(signed))])
     return wire
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ from kafka.broker import JARS, _die_with_parent, _free_ports
 
 SECONDS = 120
 PORTS = (19092, 9092, 9093, 9094)
+METRICS_PORTS = (9464, 9465)
 TOOLS = {
     "kafka-broker-api-versions.sh": "org.apache.kafka.tools.BrokerApiVersionsCommand",
     "kafka-configs.sh": "kafka.admin.ConfigCommand",
@@ -45,6 +47,7 @@ class Composed:
         self.brokers = brokers(self.services)
         ports = iter(_free_ports(len(PORTS) * len(self.brokers)))
         self._ports = {broker: {port: next(ports) for port in PORTS} for broker in self.brokers}
+        self._metrics = dict(zip(METRICS_PORTS, _free_ports(len(METRICS_PORTS)), strict=True))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for service in own_services(self.services).values():
             for target in mounts(service):
@@ -66,6 +69,8 @@ class Composed:
             return str(self._ports[broker][int(number)])
 
         text = re.sub(r"\b(kafka(?:-\d)?):(\d+)", lambda found: f"localhost:{port(found[1], found[2])}", text)
+        for port_there, port_here in self._metrics.items():
+            text = text.replace(f"127.0.0.1:{port_there}", f"127.0.0.1:{port_here}")
         if service in self.brokers:
             text = re.sub(r"HOST://localhost:\d+", f"HOST://localhost:{port(service, '9092')}", text)
             text = re.sub(r"://:(\d+)", lambda found: f"://localhost:{port(service, found[1])}", text)
@@ -116,14 +121,15 @@ class Composed:
         command = [*JAVA, QUIET, "kafka.Kafka", str(self.folder / f"{broker}-final" / "server.properties")]
         self._start(broker, command, stdout=log)
 
-    def await_health(self, broker: str) -> None:
-        """Run a broker's health check until it holds."""
-        _, *check = self.services[broker]["healthcheck"]["test"]
-        for _ in range(self.services[broker]["healthcheck"]["retries"]):
-            done = self.run_words(check)
+    def await_health(self, service: str) -> None:
+        """Run a service's health check until it holds."""
+        _, *check = self.services[service]["healthcheck"]["test"]
+        for _ in range(self.services[service]["healthcheck"]["retries"]):
+            done = self.run_words([sys.executable if word == "python" else word for word in check])
             if done.returncode == 0:
                 return
-            assert self._processes[broker].poll() is None, (self.folder / f"{broker}.log").read_text()[-5000:]
+            assert self._processes[service].poll() is None, self.log(service)[-5000:]
+            time.sleep(1.0)
         raise AssertionError(done.stdout + done.stderr)
 
     def kill(self, name: str) -> None:

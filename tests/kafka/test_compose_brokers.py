@@ -92,6 +92,8 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
 def test_the_secure_deployment_trains_and_answers(secure: Composed) -> None:
     for unit in ("mu", "su"):
         secure.serve(unit)
+    for unit in ("mu", "su"):
+        secure.await_health(unit)
     for owner in ("owner-a", "owner-b"):
         done = secure.run(owner)
         assert done.returncode == 0, done.stderr + secure.log("mu")

@@ -115,6 +115,34 @@ def test_counts_and_seconds_are_per_unit_whatever_is_repeated() -> None:
     assert row.value == pytest.approx(row.cpu_seconds / row.pm_seconds)
 
 
+def test_what_does_not_count_is_taken_off_and_wall_time_can_be_the_figure() -> None:
+    row = measure(
+        Benchmark(
+            "lr.x",
+            "x",
+            "pass",
+            lambda: Prepared(lambda: count(ands=70), 2, less=lambda: count(ands=10)),
+            by_wall=True,
+        ),
+        PowerMeter(512),
+        quick=True,
+    )
+    assert row.counts == {"ands": 30}
+    assert row.wall_seconds is not None
+    assert row.pm_seconds
+    assert row.value == pytest.approx(row.wall_seconds / row.pm_seconds)
+
+
+def test_times_and_other_figures_of_a_group_have_a_table_each() -> None:
+    sizes = Row("lr.bytes", "Bytes", "", 10667, "bytes", target=12000)
+    text = report(
+        Row("lr.pass", "Pass", "record", 0.005, cpu_seconds=1.0, wall_seconds=1.0), sizes
+    ).markdown()
+    times, others = text.split("### Logistic regression")[1].strip().split("\n\n")
+    assert times.endswith("| Pass | record | 1 s | 1 s | 0.005 |  |  |")
+    assert others.endswith("| Bytes | 10,667 bytes | ≤ 12,000 met |  |")
+
+
 def test_the_rows_of_a_demo_leave_out_what_it_leaves_null() -> None:
     found = {
         "schema": "privml.demo/1",

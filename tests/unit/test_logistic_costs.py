@@ -8,11 +8,13 @@ from linked_logistic import Learner, encrypt_records, plain_records
 from tenants import SmallTenant, small_tenant
 
 from crypto.counting import Tally, counting
+from roles.classifiers.logistic_regression import LogisticLearner
 from roles.classifiers.logistic_regression_query import QueryShape, query_master, query_secondary
 from roles.classifiers.logistic_regression_schedule import LogisticSchedule
-from roles.classifiers.logistic_regression_shape import LogisticRecords
+from roles.classifiers.logistic_regression_shape import LogisticRecords, OpeningShape
 from roles.classifiers.logistic_regression_training import TrainingShape, learn_master, learn_secondary
 from roles.session import MasterProgram, SecondaryProgram, Session
+from schemas.models import LogisticSpec, TreeSpec
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "protocols.md"
 Counted = dict[str, int]
@@ -136,3 +138,27 @@ def test_query(
         "l": query.answers.ciphertexts,
     }
     assert found == documented("lr_query", variables(small, learner, rows, labelled=False) | sizes)
+
+
+def test_bins_of_numbers_are_opened_only_beside_models_that_read_them() -> None:
+    # small_schema: colour (3) and size (3, with missing) as bits, weight (4 bins) as a number; 3 classes.
+    scaled = LogisticSpec("lr")
+    found = {}
+    for beside in ((), (TreeSpec("dt"),)):
+        tenant = small_tenant(models=(scaled, *beside)).tenant
+        learner = LogisticLearner(tenant, scaled)
+        for name, shape, labelled in (("learn", learner.training, 1), ("query", learner.asked, 0)):
+            layout = shape.bits_layout(10, labelled=bool(labelled))
+            assert layout is not None
+            opened = OpeningShape(shape, 10, training=bool(labelled))
+            q = shape.records.query_bits + shape.records.classes * labelled
+            assert layout.values == 10 * q
+            assert (opened.feature_bits, opened.carries) == (10 * 6, 10)
+            found[name, len(beside)] = (shape.records.words, shape.columns, q)
+    b, classes, bins = 6, 3, 4
+    assert found == {
+        ("learn", 0): (1, b, b + classes),
+        ("query", 0): (1, b, b),
+        ("learn", 1): (1, b, b + classes + bins),
+        ("query", 1): (1, b, b),
+    }

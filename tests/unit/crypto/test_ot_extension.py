@@ -79,7 +79,7 @@ def test_the_message_is_both_streams_and_the_choices() -> None:
 
     def stream(seed: bytes) -> int:
         key = hashlib.sha256(b"privml/ot-column/1" + seed + NONCE).digest()[:16]
-        data = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor().update(bytes(32))
+        data = Cipher(algorithms.AES(key), modes.CTR(bytes(15) + b"\x02")).encryptor().update(bytes(32))
         return int.from_bytes(data, "little")
 
     zero, one = stream(receiver.seeds_zero[column]), stream(receiver.seeds_one[column])

@@ -6,7 +6,9 @@ import logging
 import pytest
 import structlog
 
+from pipeline.commands.log_format import LogFormat, start_logs
 from pipeline.log_setup import MAX_TEXT, configure_logs, keep_allowed
+from schemas.topics import Role
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +68,32 @@ def test_the_level_is_respected(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs(json=True, level=logging.WARNING)
     structlog.get_logger().info("unimportant")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("role", [Role.MU, Role.SU, Role.OWNER, Role.CLIENT])
+@pytest.mark.parametrize("chosen", list(LogFormat))
+def test_every_role_logs_in_the_format_asked_for_through_the_list(
+    capsys: pytest.CaptureFixture[str], role: Role, chosen: LogFormat
+) -> None:
+    start_logs(chosen, role, json=False)
+    structlog.get_logger().info("round_answered", step=4, theta="canary")
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "canary" not in shown.err
+    if chosen is LogFormat.JSON:
+        assert json.loads(shown.err).items() >= {"event": "round_answered", "role": role.value}.items()
+    else:
+        assert "round_answered" in shown.err
+        assert f"role={role.value}" in shown.err
+
+
+def test_without_a_format_units_log_what_they_do_and_watched_commands_warnings(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for role, lines in ((Role.MU, 2), (Role.CLIENT, 1)):
+        start_logs(None, role, json=True)
+        structlog.get_logger().info("round_answered")
+        structlog.get_logger().warning("peer_silent")
+        shown = capsys.readouterr().err.splitlines()
+        assert len(shown) == lines
+        assert shown[0].startswith("{") is (role is Role.MU)

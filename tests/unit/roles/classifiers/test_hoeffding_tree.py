@@ -90,6 +90,43 @@ def test_one_class_only_never_splits() -> None:
     assert linked.ask(bits[:2]) == [2, 2]
 
 
+def test_a_stream_whose_best_test_changes() -> None:
+    linked = tree(max_leaves=5, attempt_records=30, confidence_16=16, tie_records=10_000)
+    classes = np.eye(3, dtype=np.uint8)
+    for best, chunks in ((0, 2), (4, 6)):
+        stream = []
+        for seed in range(chunks):
+            bits, labels = random_chunk(linked.model, 60, f"{best} {seed}")
+            labels[:] = classes[bits[:, best]]
+            stream.append((bits, labels))
+        assert linked.stream(stream) >= 1
+        # The label is learnt from then on, whatever the tree above it asks.
+        assert best in linked.twin.tests.values()
+    linked.refresh_labels()
+    rows, _ = random_chunk(linked.model, 20, "later")
+    answers = linked.ask(rows)
+    assert answers == linked.twin.predict(rows).tolist()
+    assert np.mean(np.array(answers) == rows[:, 4]) > 0.9
+
+
+def test_a_full_tree_takes_and_answers_what_is_not_one_hot() -> None:
+    linked = tree(**QUICK | {"max_leaves": 2})
+    linked.stream([random_chunk(linked.model, 40, seed) for seed in range(3)])
+    assert not linked.state.growth.is_growing
+    before = len(linked.state.public_ciphertexts)
+    bits, labels = random_chunk(linked.model, 9, "spoilt")
+    bits[0], bits[1], labels[2], labels[3] = 0, 1, 0, 1
+    empty = np.zeros_like(bits), np.zeros_like(labels)
+    assert linked.learn([(bits, labels), empty]) == (5, 0)
+    linked.assert_agreement()
+    assert len(linked.state.public_ciphertexts) == before
+    linked.refresh_labels()
+    answers = linked.ask(bits)
+    assert answers == linked.twin.predict(bits).tolist()
+    assert answers[:2] == [3, 3]
+    assert 3 not in answers[2:]
+
+
 @pytest.mark.parametrize(
     "attribute",
     [

@@ -23,6 +23,14 @@ def test_batches_cover_a_chunk_in_order_pass_by_pass() -> None:
         LogisticSchedule().batches(0)
 
 
+@given(records=st.integers(1, 50), size=st.integers(0, 60), passes=st.integers(1, 3))
+def test_steps_are_counted_as_they_are_listed(records: int, size: int, passes: int) -> None:
+    schedule = LogisticSchedule(passes=passes, batch_records=size)
+    assert schedule.step_count(records) == len(schedule.batches(records))
+    # Counting takes no time, however many there are.
+    assert LogisticSchedule(passes=passes, batch_records=1).step_count(1 << 60) == passes << 60
+
+
 @given(numerator=st.integers(1, 1 << 40), denominator=st.integers(1, 1 << 60))
 def test_dyadic_factors_are_near_and_have_seven_bits(numerator: int, denominator: int) -> None:
     exact = Fraction(numerator, denominator)

@@ -5,8 +5,9 @@ import inspect
 
 import numpy as np
 import pytest
-from logistic_reference import FloatReference, ScaledData, scaled_data
+from logistic_reference import ScaledData, scaled_data
 
+from benchmarks.float_logistic import FloatReference
 from crypto.circuits import logistic
 from roles.classifiers import logistic_regression_schedule, logistic_regression_twin
 from roles.classifiers.logistic_regression_schedule import FEATURE_FRACTION_BITS, LogisticSchedule
@@ -14,13 +15,6 @@ from roles.classifiers.logistic_regression_twin import LogisticTwin, sigmoid_fix
 
 NESTEROV = LogisticSchedule(passes=7, momentum_16=14, rate_256=2048)
 ONLINE = LogisticSchedule(passes=2, momentum_16=12, rate_256=512, decay_steps=40)
-
-
-def data(name: str) -> ScaledData:
-    found = scaled_data(name)
-    if found is None:
-        pytest.skip(f"the data set {name} is not here")
-    return found
 
 
 def learn_both(
@@ -39,7 +33,7 @@ def learn_both(
 
 @pytest.mark.parametrize("name", ["wdbc", "edin", "lbw", "pcs", "uis"])
 def test_small_sets_differ_in_at_most_two_answers(name: str) -> None:
-    found = data(name)
+    found = scaled_data(name)
     twin, reference, end = learn_both(found, NESTEROV, 2000)
     differing = twin.predict(found.integers[end:]) != reference.predict(found.features[end:])
     assert differing.sum() <= 2
@@ -48,7 +42,7 @@ def test_small_sets_differ_in_at_most_two_answers(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["adult", "nhanes3"])
 def test_large_sets_are_within_half_a_point(name: str) -> None:
-    found = data(name)
+    found = scaled_data(name)
     twin, reference, end = learn_both(found, ONLINE, 500)
     labels = found.labels[end:]
     accuracy = (twin.predict(found.integers[end:]) == labels).mean()
