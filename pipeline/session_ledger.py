@@ -4,14 +4,10 @@ One SQLite file, durable before a reply leaves. Shares and replies are not in it
 them from the requests (docs/security.md, rule 3).
 """
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
-from pipeline.errors import StorageError, StorageFullError
+from pipeline.sqlite_file import SqliteFile
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS step (
@@ -75,26 +71,15 @@ class SessionLedger:
             StorageError: The file is damaged or cannot be used.
             StorageFullError: There is no room to make it.
         """
-        self._path = path
-        self._lock = Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError("SU's ledger cannot be opened", file=path) from error
-        with self._translated("opened"):
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.executescript(_TABLES)
+        self._file = SqliteFile(path, "SU's ledger", _TABLES)
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._connection.close()
+        self._file.close()
 
     def step(self, session: bytes, step: int) -> Answered | None:
         """Return what was answered to a step, None if nothing was."""
-        rows = self._run(
+        rows = self._file.rows(
             "SELECT request_hash, reply_hash FROM step WHERE session = ? AND step = ?", session, step
         )
         return Answered(*rows[0]) if rows else None
@@ -108,54 +93,37 @@ class SessionLedger:
             answered: Hashes of request and reply.
             claim: The query that the session answers, at its first step.
         """
-        with self._lock, self._translated("written"):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                values = (session, step, answered.request_hash, answered.reply_hash)
-                self._connection.execute("INSERT INTO step VALUES (?, ?, ?, ?)", values)
-                if claim is not None:
-                    answering = (claim.client, claim.query_id, session, claim.rows)
-                    self._connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?)", answering)
-                    self._connection.execute(
-                        "INSERT INTO asked VALUES (?, ?)"
-                        " ON CONFLICT (client) DO UPDATE SET rows = rows + excluded.rows",
-                        (claim.client, claim.rows),
-                    )
-                self._connection.execute("COMMIT")
-            except sqlite3.Error:
-                # SQLite has already rolled back after some errors, a full disk among them.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._file.transaction() as connection:
+            values = (session, step, answered.request_hash, answered.reply_hash)
+            connection.execute("INSERT INTO step VALUES (?, ?, ?, ?)", values)
+            if claim is not None:
+                answering = (claim.client, claim.query_id, session, claim.rows)
+                connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?)", answering)
+                connection.execute(
+                    "INSERT INTO asked VALUES (?, ?)"
+                    " ON CONFLICT (client) DO UPDATE SET rows = rows + excluded.rows",
+                    (claim.client, claim.rows),
+                )
 
     def session_of(self, client: str, query_id: bytes) -> bytes | None:
         """Return the session that answers a query, None if it was not begun: one answer each."""
-        rows = self._run("SELECT session FROM answered WHERE client = ? AND query_id = ?", client, query_id)
+        rows = self._file.rows(
+            "SELECT session FROM answered WHERE client = ? AND query_id = ?", client, query_id
+        )
         return bytes(rows[0][0]) if rows else None
 
     def rows_asked(self, client: str) -> int:
         """Return how many rows were answered to a client, or are about to be."""
-        rows = self._run("SELECT rows FROM asked WHERE client = ?", client)
+        rows = self._file.rows("SELECT rows FROM asked WHERE client = ?", client)
         return int(rows[0][0]) if rows else 0
 
     def place(self, partition: int) -> Place:
         """Return how far a partition of the requests was read."""
-        rows = self._run("SELECT resume, judged FROM place WHERE partition = ?", partition)
+        rows = self._file.rows("SELECT resume, judged FROM place WHERE partition = ?", partition)
         return Place(int(rows[0][0]), int(rows[0][1])) if rows else Place()
 
     def set_place(self, partition: int, place: Place) -> None:
         """Note how far a partition was read."""
-        self._run("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", partition, place.resume, place.judged)
-
-    def _run(self, statement: str, *values: object) -> list[tuple[bytes, ...]]:
-        with self._lock, self._translated("written"):
-            return self._connection.execute(statement, values).fetchall()
-
-    @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-            kind = StorageFullError if full else StorageError
-            raise kind(f"SU's ledger cannot be {what}", file=self._path) from error
+        self._file.change(
+            "INSERT OR REPLACE INTO place VALUES (?, ?, ?)", partition, place.resume, place.judged
+        )
