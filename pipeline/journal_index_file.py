@@ -6,14 +6,10 @@ on with it (docs/security.md, rule 7).
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
-from pipeline.errors import StorageError, StorageFullError
+from pipeline.sqlite_file import SqliteFile
 from roles.journal_index import AcceptedChunk
 from schemas.journal import GENESIS, JournalEntry
 
@@ -65,28 +61,17 @@ class JournalIndexFile:
             StorageError: The file is damaged or cannot be used.
             StorageFullError: There is no room to make it.
         """
-        self._path = path
-        self._lock = Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError("MU's index cannot be opened", file=path) from error
-        with self._translated("opened"):
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.executescript(_TABLES)
+        self._file = SqliteFile(path, "MU's index", _TABLES)
 
     def close(self) -> None:
         """Close the file; what was not committed is dropped."""
-        with self._lock:
-            self._connection.close()
+        self._file.close()
 
     # --- the mark
 
     def mark(self) -> JournalMark:
         """Return how far the journal was."""
-        rows = self._run('SELECT sequence, head, "offset" FROM mark')
+        rows = self._file.rows('SELECT sequence, head, "offset" FROM mark')
         if not rows:
             return JournalMark()
         sequence, head, offset = rows[0]
@@ -94,11 +79,11 @@ class JournalIndexFile:
 
     def commit(self, mark: JournalMark) -> None:
         """Make everything added durable, and the mark with it."""
-        with self._lock, self._translated("written"):
-            self._begin()
+        with self._file.connection("written") as connection:
+            _begin(connection)
             values = (mark.sequence, mark.head, mark.offset)
-            self._connection.execute("INSERT OR REPLACE INTO mark VALUES (0, ?, ?, ?)", values)
-            self._connection.execute("COMMIT")
+            connection.execute("INSERT OR REPLACE INTO mark VALUES (0, ?, ?, ?)", values)
+            connection.execute("COMMIT")
 
     # --- JournalIndex
 
@@ -107,7 +92,7 @@ class JournalIndexFile:
         if not 0 <= sequence <= _MAX_INTEGER:
             # A withdrawal may name any number; envelopes carry none of these.
             return None
-        rows = self._run(
+        rows = self._file.rows(
             'SELECT sequence, message_hash, records, partition, "offset", withdrawn FROM chunk'
             " WHERE owner = ? AND owner_sequence = ?",
             *(owner, sequence),
@@ -119,12 +104,14 @@ class JournalIndexFile:
 
     def query(self, client: str, query_id: bytes) -> bytes | None:
         """See `JournalIndex.query`."""
-        rows = self._run("SELECT message_hash FROM query WHERE client = ? AND query_id = ?", client, query_id)
+        rows = self._file.rows(
+            "SELECT message_hash FROM query WHERE client = ? AND query_id = ?", client, query_id
+        )
         return bytes(rows[0][0]) if rows else None
 
     def rows_asked(self, client: str) -> int:
         """See `JournalIndex.rows_asked`."""
-        rows = self._run("SELECT rows FROM asked WHERE client = ?", client)
+        rows = self._file.rows("SELECT rows FROM asked WHERE client = ?", client)
         return int(rows[0][0]) if rows else 0
 
     def add_chunk(self, entry: JournalEntry) -> None:
@@ -153,26 +140,13 @@ class JournalIndexFile:
                 *(entry.sender, entry.records),
             )
 
-    # --- SQLite
-
-    def _run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock, self._translated("read"):
-            return self._connection.execute(statement, values).fetchall()
-
     def _change(self, statement: str, *values: object) -> int:
-        with self._lock, self._translated("written"):
-            self._begin()
-            return self._connection.execute(statement, values).rowcount
+        with self._file.connection("written") as connection:
+            _begin(connection)
+            return connection.execute(statement, values).rowcount
 
-    def _begin(self) -> None:
-        if not self._connection.in_transaction:
-            self._connection.execute("BEGIN IMMEDIATE")
 
-    @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-            kind = StorageFullError if full else StorageError
-            raise kind(f"MU's index cannot be {what}", file=self._path) from error
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin what the next `commit` ends."""
+    if not connection.in_transaction:
+        connection.execute("BEGIN IMMEDIATE")

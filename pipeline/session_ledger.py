@@ -5,13 +5,12 @@ recomputes them from the requests (docs/security.md, rule 3).
 """
 
 import sqlite3
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
-from pipeline.errors import StorageError, StorageFullError
+from pipeline.errors import StorageError
+from pipeline.sqlite_file import SqliteFile
 
 _VERSION = 2
 _TABLES = """
@@ -85,28 +84,15 @@ class SessionLedger:
             StorageError: The file is damaged or cannot be used.
             StorageFullError: There is no room to make it.
         """
-        self._path = path
-        self._lock = Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError("SU's ledger cannot be opened", file=path) from error
-        with self._translated("opened"):
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            if self._version("main") not in {0, _VERSION}:
-                raise StorageError("SU's ledger is of another version", file=path)
-            self._connection.executescript(f"{_TABLES}PRAGMA user_version = {_VERSION};")
+        self._file = SqliteFile(path, "SU's ledger", _TABLES, _VERSION)
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._connection.close()
+        self._file.close()
 
     def step(self, session: bytes, step: int) -> Answered | None:
         """Return what was answered to a step, None if nothing was."""
-        rows = self._run(
+        rows = self._file.rows(
             "SELECT request_hash, reply_hash FROM step WHERE session = ? AND step = ?", session, step
         )
         return Answered(*rows[0]) if rows else None
@@ -123,13 +109,13 @@ class SessionLedger:
             partition: Where the session's rounds go.
             claim: The query that the session answers, at its first step.
         """
-        with self._lock, self._translated("written"), self._transaction():
+        with self._file.transaction() as connection:
             values = (session, step, answered.request_hash, answered.reply_hash, partition)
-            self._connection.execute("INSERT INTO step VALUES (?, ?, ?, ?, ?)", values)
+            connection.execute("INSERT INTO step VALUES (?, ?, ?, ?, ?)", values)
             if claim is not None:
                 answering = (claim.client, claim.query_id, session, claim.rows, partition)
-                self._connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?, ?)", answering)
-                self._connection.execute(
+                connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?, ?)", answering)
+                connection.execute(
                     "INSERT INTO asked VALUES (?, ?)"
                     " ON CONFLICT (client) DO UPDATE SET rows = rows + excluded.rows",
                     (claim.client, claim.rows),
@@ -137,29 +123,31 @@ class SessionLedger:
 
     def session_of(self, client: str, query_id: bytes) -> bytes | None:
         """Return the session that answers a query, None if it was not begun: one answer each."""
-        rows = self._run("SELECT session FROM answered WHERE client = ? AND query_id = ?", client, query_id)
+        rows = self._file.rows(
+            "SELECT session FROM answered WHERE client = ? AND query_id = ?", *(client, query_id)
+        )
         return bytes(rows[0][0]) if rows else None
 
     def rows_asked(self, client: str) -> int:
         """Return how many rows were answered to a client, or are about to be."""
-        rows = self._run("SELECT rows FROM asked WHERE client = ?", client)
+        rows = self._file.rows("SELECT rows FROM asked WHERE client = ?", client)
         return int(rows[0][0]) if rows else 0
 
     def place(self, partition: int) -> Place:
         """Return how far a partition was read."""
-        rows = self._run("SELECT resume, judged, replied FROM place WHERE partition = ?", partition)
+        rows = self._file.rows("SELECT resume, judged, replied FROM place WHERE partition = ?", partition)
         return Place(*map(int, rows[0])) if rows else Place()
 
     def set_place(self, partition: int, place: Place) -> None:
         """Note how far a partition was read."""
         values = partition, place.resume, place.judged, place.replied
         # Whatever of it a power failure takes is read again, so it need not wait for the disk.
-        with self._lock, self._translated("written"):
-            self._connection.execute("PRAGMA synchronous=NORMAL")
+        with self._file.connection("written") as connection:
+            connection.execute("PRAGMA synchronous=NORMAL")
             try:
-                self._connection.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", values)
+                connection.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", values)
             finally:
-                self._connection.execute("PRAGMA synchronous=FULL")
+                connection.execute("PRAGMA synchronous=FULL")
 
     def adopt(self, path: Path, partitions: Collection[int]) -> list[int]:
         """Take over what another shard's ledger has of these partitions, where it is further than this one.
@@ -174,58 +162,24 @@ class SessionLedger:
         Raises:
             StorageError: The ledgers contradict each other, or the other one cannot be read.
         """
-        with self._lock, self._translated("extended"):
-            self._connection.execute("ATTACH ? AS other", (str(path),))
-            try:
-                if self._version("other") != _VERSION:
-                    return []
-                with self._transaction():
-                    return self._taken_over(path, partitions)
-            finally:
-                self._connection.execute("DETACH other")
+        with self._file.attached(path, "other") as connection:
+            if connection.execute("PRAGMA other.user_version").fetchone() != (_VERSION,):
+                return []
+            return _take_over(connection, path, partitions)
 
-    def _taken_over(self, path: Path, partitions: Collection[int]) -> list[int]:
-        run = self._connection.execute
-        own = dict(run("SELECT partition, replied FROM place").fetchall())
-        theirs = run("SELECT partition, replied FROM other.place").fetchall()
-        taken = [
-            number for number, replied in theirs if number in partitions and replied > own.get(number, 0)
-        ]
-        if taken and run(_CONTRADICTION).fetchone()[0]:
-            raise StorageError("two ledgers of SU have different replies to one step", file=path)
-        for partition in taken:
-            for table in ("step", "answered"):
-                # Table names are those above.
-                statement = f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table} WHERE partition = ?"  # noqa: S608
-                run(statement, (partition,))
-            run("INSERT OR REPLACE INTO place SELECT * FROM other.place WHERE partition = ?", (partition,))
-            run(_COUNT_ROWS, (partition,))
-        return taken
 
-    def _version(self, database: str) -> int:
-        return int(self._connection.execute(f"PRAGMA {database}.user_version").fetchone()[0])
-
-    def _run(self, statement: str, *values: object) -> list[tuple[bytes, ...]]:
-        with self._lock, self._translated("written"):
-            return self._connection.execute(statement, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            # SQLite has already rolled back after some errors, a full disk among them.
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
-    @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-            kind = StorageFullError if full else StorageError
-            raise kind(f"SU's ledger cannot be {what}", file=self._path) from error
+def _take_over(connection: sqlite3.Connection, path: Path, partitions: Collection[int]) -> list[int]:
+    run = connection.execute
+    own = dict(run("SELECT partition, replied FROM place").fetchall())
+    theirs = run("SELECT partition, replied FROM other.place").fetchall()
+    taken = [number for number, replied in theirs if number in partitions and replied > own.get(number, 0)]
+    if taken and run(_CONTRADICTION).fetchone()[0]:
+        raise StorageError("two ledgers of SU have different replies to one step", file=path)
+    for partition in taken:
+        for table in ("step", "answered"):
+            # Table names are those above.
+            statement = f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table} WHERE partition = ?"  # noqa: S608
+            run(statement, (partition,))
+        run("INSERT OR REPLACE INTO place SELECT * FROM other.place WHERE partition = ?", (partition,))
+        run(_COUNT_ROWS, (partition,))
+    return taken

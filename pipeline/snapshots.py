@@ -99,14 +99,14 @@ async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
             places[key] = await seal_model(publisher, learner, model)
         return places[key]
 
-    number = captured.journal_sequence % KEPT_SNAPSHOTS
     currents = {learner.model_id: current for learner, current, _, _ in captured.models}
 
     async def place_of_answering(learner: AnyLearner, current: ModelState, model: ModelState) -> SealedPlace:
         if current.version - model.version < KEPT_VERSIONS // 4 or isinstance(model.content, AbsentContent):
             return await place_of(learner, model)
         # Under its own key it stays when it is no more among the last versions.
-        return await seal_model(publisher, learner, model, f"{learner.model_id}/answering/{number}")
+        key = f"{learner.model_id}/answering/{model.version % KEPT_VERSIONS}"
+        return await seal_model(publisher, learner, model, key)
 
     models = [
         structs.replace(
@@ -130,7 +130,7 @@ async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
             tuple(queries),
         )
     )
-    key = f"snapshot/{number}".encode()
+    key = f"snapshot/{captured.journal_sequence % KEPT_SNAPSHOTS}".encode()
     await publisher.publish(TopicName.SNAPSHOTS, KIND, sequence_of(body), body, key=key)
 
 

@@ -30,7 +30,7 @@ opened = session_ledger.SessionLedger.__init__
 def init(self, path):
     opened(self, path)
     # As large as it is, and filled up.
-    self._connection.execute("PRAGMA max_page_count=1")
+    self._file.rows("PRAGMA max_page_count=1")
     try:
         for session in range(10_000):
             self.record(b"filler %d" % session, 1, session_ledger.Answered(bytes(32), bytes(32)), 0)
