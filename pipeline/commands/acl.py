@@ -1,6 +1,5 @@
 """`privml acl`: users and access rules of a Kafka cluster, made from the topics table."""
 
-import asyncio
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from pipeline.commands.options import ConfigOption, TransportOption
 from pipeline.commands.output import JsonOption, Output
+from pipeline.commands.running import run_command
 from schemas.reasons import ExitCode
 from schemas.topics import NAME_PATTERN, TENANT_PATTERN, Role
 
@@ -124,7 +124,7 @@ def apply(
             await administration.set_passwords(chosen)
         return found.missing, removed, [rule for rule in found.surplus if rule not in removed]
 
-    added, removed, surplus = asyncio.run(work())
+    added, removed, surplus = run_command(work())
     output = Output(json)
     output.result(
         "acl apply",
@@ -165,7 +165,7 @@ def check(
         async with KafkaAdministration(address) as administration:
             return await administration.differences(name, members), await administration.users()
 
-    found, users = asyncio.run(look())
+    found, users = run_command(look())
     wanted = [user_name(name, member.name) for member in members]
     unknown = [user for user in wanted if user not in users]
     ok = not (found.missing or found.surplus or unknown)
@@ -214,7 +214,7 @@ def _who(
             configuration = (await fetch_tenant(settings, opened, insecure=True)).configuration
         return [Member(party.name, Role(party.role)) for party in configuration.parties]
 
-    return settings.tenant, _distinct([*asyncio.run(fetch()), *beside]), url
+    return settings.tenant, _distinct([*run_command(fetch()), *beside]), url
 
 
 def _member(text: str) -> "Member":

@@ -1,6 +1,5 @@
 """`privml client answers`: the answers to a client's own queries, as they come."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from pipeline.commands.options import (
     PassphraseFileOption,
     TransportOption,
 )
-from pipeline.commands.output import JsonOption, Output, service
+from pipeline.commands.output import JsonOption, Output
+from pipeline.commands.running import run_service
 from schemas.topics import Role
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ def add_answers(app: typer.Typer) -> None:
             settings = replace(settings, transport=transport)
         keys = keystore, passphrase_file, passphrase_fd
         showing = _answers(settings, client, keys, again=again, once=once, output=Output(json))
-        with service():
-            asyncio.run(showing)
+        run_service(showing)
 
     app.command()(answers)
 

@@ -1,12 +1,12 @@
 """`privml audit`, and how every audit reports; needs no keystore."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.commands.options import ConfigOption, TransportOption
 from pipeline.commands.output import JsonOption, Output, console
+from pipeline.commands.running import run_command
 from schemas.reasons import ExitCode
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def audit(
             tenant = await fetch_tenant(settings, opened, insecure=True)
             return await run_audit(opened, tenant, proofs=not skip_proofs)
 
-    report_audit(asyncio.run(run()), Output(json))
+    report_audit(run_command(run()), Output(json))
 
 
 def report_audit(report: "AuditReport", output: Output) -> None:

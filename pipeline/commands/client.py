@@ -18,7 +18,8 @@ from pipeline.commands.options import (
     PassphraseFileOption,
     TransportOption,
 )
-from pipeline.commands.output import JsonOption, Output, progress, service
+from pipeline.commands.output import JsonOption, Output, progress
+from pipeline.commands.running import run_command, run_service
 from schemas.reasons import ExitCode
 from schemas.topics import Role
 
@@ -88,10 +89,9 @@ def predict(
         printing=printing,
     )
     if follow:
-        with service():
-            asyncio.run(asking)
+        run_service(asking)
     else:
-        asyncio.run(asking)
+        run_command(asking)
     printing.end()
     if printing.failed:
         raise typer.Exit(ExitCode.BAD_INPUT)

@@ -1,12 +1,12 @@
 """`privml doctor`: is this set-up sound, and what to do if not."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.commands.options import ConfigOption, PassphraseFileOption, TransportOption
 from pipeline.commands.output import JsonOption, Output
+from pipeline.commands.running import run_command
 from schemas.reasons import ExitCode
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def doctor(
 
     addresses = tuple(MetricsAddress.parse(text) for text in metrics or [])
     what = Examination(settings_path(config), transport, passphrase_file, addresses)
-    findings = asyncio.run(examine(what))
+    findings = run_command(examine(what))
     failed = [finding for finding in findings if finding.status == "failed"]
     output = Output(json)
     output.result("doctor", {"ok": not failed, "checks": [finding.fields() for finding in findings]})

@@ -1,6 +1,5 @@
 """`privml inspect`: look at a tenant's public data; needs no keystore."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +7,7 @@ import typer
 
 from pipeline.commands.options import ConfigOption, TransportOption
 from pipeline.commands.output import JsonOption, Output
+from pipeline.commands.running import run_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,4 +99,4 @@ def _with_tenant(
         async with open_transport(transport_url or settings.transport) as transport:
             return await look(transport, await fetch_tenant(settings, transport, insecure=True))
 
-    return asyncio.run(run())
+    return run_command(run())

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crypto.errors import PrivMLError
-from schemas.reasons import ExitCode, ReasonCode
+from schemas.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -168,28 +168,6 @@ def command_errors(*, json: bool, debug: bool = False) -> Iterator[None]:
             _write_trace(_leaf(error))
         _write_failure(failure, json=json)
         raise SystemExit(failure.exit_code) from None
-
-
-@contextmanager
-def service() -> Iterator[None]:
-    """Run a service until SIGTERM or SIGINT, both of which are its ordinary end: exit code 0.
-
-    SIGTERM is passed on as SIGINT, so that `asyncio.run` cancels its main task on either.
-
-    Raises:
-        SystemExit: With 0 when a signal ended the service.
-    """
-    # A shell without job control starts background processes with SIGINT ignored; then neither signal
-    # would arrive.
-    old_interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
-    old_terminate = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise SystemExit(ExitCode.DONE) from None
-    finally:
-        signal.signal(signal.SIGTERM, old_terminate)
-        signal.signal(signal.SIGINT, old_interrupt)
 
 
 def _leaf(error: BaseException) -> BaseException:

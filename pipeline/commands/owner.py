@@ -17,6 +17,7 @@ from pipeline.commands.options import (
     TransportOption,
 )
 from pipeline.commands.output import JsonOption, Output, progress
+from pipeline.commands.running import run_command
 from schemas.topics import Role
 
 if TYPE_CHECKING:
@@ -255,6 +256,6 @@ def _as_owner(
                 result: dict[str, Any] = await work(service, tenant)
             return {"owner": owner, **result, "meter": meter.summary()}
 
-    result = asyncio.run(run())
+    result = run_command(run())
     Output(json).result(kind, result)
     return result

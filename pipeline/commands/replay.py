@@ -1,6 +1,5 @@
 """`privml replay`: a recorded stream of chunks, fed once more to see how fast it is taken in."""
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from pipeline.commands.options import ConfigOption, TransportOption
 from pipeline.commands.output import JsonOption, Output
+from pipeline.commands.running import run_command
 from schemas.reasons import ExitCode
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def replay(
             tenant = await fetch_tenant(settings, source, insecure=True)
             return await run_replay(source, target, tenant, (start, stop), Speed(speed))
 
-    report = asyncio.run(run())
+    report = run_command(run())
     output = Output(json)
     result = report.as_dict()
     output.result("replay", result)

@@ -14,6 +14,7 @@ from pipeline.commands.options import (
     TransportOption,
 )
 from pipeline.commands.output import JsonOption, Output
+from pipeline.commands.running import run_command
 from schemas.topics import Role
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def add_self_audit(app: typer.Typer, role: Role) -> None:
                     check = audit_master if role is Role.MU else audit_secondary
                     return await check(opened, tenant, keys, pool)
 
-        report_audit(asyncio.run(run()), Output(json))
+        report_audit(run_command(run()), Output(json))
 
     self_audit.__doc__ = f"{_SAYS[role]}\n\nOnly this unit's keystore is opened, and nothing is written."
     app.command("self-audit")(self_audit)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.commands.options import ConfigOption, TransportOption
-from pipeline.commands.output import JsonOption, Output, service
+from pipeline.commands.output import JsonOption, Output
+from pipeline.commands.running import run_command, run_service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +28,9 @@ def status(
     """
     look = _look(config, transport, watch, Output(json))
     if watch is None:
-        asyncio.run(look)
+        run_command(look)
         return
-    with service():
-        asyncio.run(look)
+    run_service(look)
 
 
 async def _look(

@@ -1,6 +1,5 @@
 """`privml topics`: make the tenant's topics, list them with their sizes, describe their table."""
 
-import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +8,7 @@ import typer
 
 from pipeline.commands.options import ConfigOption, TransportOption
 from pipeline.commands.output import JsonOption, Output
+from pipeline.commands.running import run_command
 from schemas.topics import EVERYBODY, TENANT_PATTERN, TOPICS, Role, topic_name
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def create(
         raise typer.BadParameter(
             "only a Kafka cluster keeps copies", param_hint="--replication / --min-in-sync"
         )
-    created, existing = asyncio.run(_create(name, url, replication, min_in_sync))
+    created, existing = run_command(_create(name, url, replication, min_in_sync))
     output = Output(json)
     output.result("topics create", {"tenant": name, "created": created, "existing": existing})
     for topic in created:
@@ -77,7 +77,7 @@ def list_(
     On Kafka the bytes are those of one copy on disk, and known to super users only.
     """
     name, url = _where(tenant, config, transport)
-    rows = asyncio.run(_list(name, url))
+    rows = run_command(_list(name, url))
     output = Output(json)
     output.result("topics list", {"tenant": name, "topics": rows})
     for row in rows:

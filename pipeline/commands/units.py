@@ -1,6 +1,5 @@
 """`privml mu` and `privml su`: the two servers, and their key generation."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +16,8 @@ from pipeline.commands.options import (
     PassphraseFileOption,
     TransportOption,
 )
-from pipeline.commands.output import JsonOption, Output, service, write_object
+from pipeline.commands.output import JsonOption, Output, write_object
+from pipeline.commands.running import run_service
 from pipeline.commands.self_audit import add_self_audit
 from schemas.topics import Role
 
@@ -113,10 +113,7 @@ def _run(
     settings = load_settings(settings_path(config))
     if transport is not None:
         settings = replace(settings, transport=transport)
-    with service():
-        asyncio.run(
-            _serve(role, settings, keys, address, shard=chosen, insecure=insecure, output=Output(json))
-        )
+    run_service(_serve(role, settings, keys, address, shard=chosen, insecure=insecure, output=Output(json)))
 
 
 async def _serve(

@@ -3,7 +3,6 @@
 import errno
 import json
 import math
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -168,45 +167,6 @@ def test_progress_is_silent_without_a_terminal(
         bar.advance(bar.add_task("making keys", total=2))
     console().print("[red]plain[/red]")
     assert capsys.readouterr() == ("", "plain\n")
-
-
-SERVICE = """
-import asyncio, sys, time
-from pipeline.commands.output import command_errors, service
-
-async def serve():
-    print("ready", flush=True)
-    try:
-        await asyncio.sleep(60)
-    finally:
-        print("drained", flush=True)
-
-def block():
-    print("ready", flush=True)
-    time.sleep(60)
-
-with command_errors(json=False), service():
-    asyncio.run(serve()) if sys.argv[1] == "async" else block()
-"""
-
-
-@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("kind", ["async", "blocking"])
-@pytest.mark.parametrize("background", [False, True])
-def test_a_service_ends_with_0_on_either_signal(
-    ended_by: signal.Signals, kind: str, background: bool
-) -> None:
-    # A shell script starts a job with `&` so that it ignores SIGINT.
-    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"] if background else []
-    with subprocess.Popen(
-        [*ignoring, sys.executable, "-c", SERVICE, kind], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(ended_by)
-        rest = process.stdout.read()
-        assert process.wait(timeout=30) == 0
-    assert rest == ("drained\n" if kind == "async" else "")
 
 
 def privml(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
