@@ -9,8 +9,10 @@ import hashlib
 
 from crypto.errors import LocalProtocolError, SchemaError
 from crypto.unit_channel import UnitChannel, UnsealedError
+from pipeline import succession
 from pipeline.dead_letters import DeadLetters
 from pipeline.heads import HeadBook
+from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
 from pipeline.rounds import MAX_BODY_BYTES, open_round, place_of_round
@@ -29,6 +31,8 @@ from schemas.queries import Query
 from schemas.reasons import ReasonCode
 from schemas.rounds import SESSION_BYTES, Reply, Request, Subject
 from schemas.topics import TOPICS, TopicName, topic_name
+
+log = get_logger()
 
 WAIT_SECONDS = 5.0
 # No plan has so many; the ledger's integers end at 63 bits.
@@ -71,6 +75,7 @@ class SecondaryService:
         self._dead_letters = DeadLetters(publisher, meter)
         self._heads = Inbox(transport, tenant, TopicName.HEADS, meter=meter)
         self._cosigned = HeadBook(publisher)
+        self._succession = succession.SuccessionWatch(transport, tenant)
         # One session state machine: requests of all partitions take turns.
         self._turn = asyncio.Lock()
         self.inboxes: list[Inbox] = []
@@ -94,6 +99,10 @@ class SecondaryService:
         while self._heads.next_offset < end and (items := await self._heads.receive(0.0)):
             for item in items:
                 if not isinstance(item, Arrival) or item.sender != master:
+                    continue
+                if item.kind == succession.KIND:
+                    if not await self._succession.take(item):
+                        log.warning("succession_ignored", offset=item.offset)
                     continue
                 try:
                     head = decode(Head, item.body)
@@ -161,12 +170,12 @@ class SecondaryService:
 
     async def _answer(self, arrival: Arrival, request: Request) -> Reply:
         query = None
+        if request.subject.purpose in {QUERY, REFRESH} and request.step == 1:
+            # MU publishes a head before it asks about it, and who may ask before it takes them in.
+            await self._read_heads(cosign=True)
         # Only a session that begins needs the query; the later steps follow from it.
         if request.subject.purpose == QUERY and request.step == 1:
             query = await self._query(request.subject)
-        if request.subject.purpose in {QUERY, REFRESH} and request.step == 1:
-            # MU publishes a head before it asks about it.
-            await self._read_heads(cosign=True)
         activity = _ACTIVITIES.get(request.subject.purpose, "refused")
         with self._meter.activity(activity, times=int(request.step == 1)):
             began = asyncio.get_running_loop().time()

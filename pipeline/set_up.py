@@ -22,10 +22,10 @@ from crypto.key_generation import generate_parameters
 from crypto.parameters import Parameters
 from crypto.profiles import Profile, profile
 from crypto.validation import validate_parameters
+from pipeline.configurations import CONFIGURATION_KIND
 from pipeline.errors import PipelineError
 from pipeline.keystore import Keystore, KeystoreHeader
 from pipeline.mailbox import Publisher
-from pipeline.parties import CONFIGURATION_KIND
 from pipeline.passphrase import Passphrase
 from pipeline.rounds import PlanTooLargeError, check_plan_size
 from pipeline.settings import FILE_NAME, Settings, SettingsError, dump_settings
