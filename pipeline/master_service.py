@@ -105,6 +105,8 @@ class MasterService:
             room,
         )
         await tell_succession(self._publisher, self._tenant)
+        inboxes = await self._inbox(TopicName.CHUNKS), await self._inbox(TopicName.QUERIES)
+        await configurations.open(*inboxes)
         for kept in self.unit.models.values():
             if kept.answering_at[0] >= 0:
                 await self._heads.publish(kept.head(self._tenant))
@@ -118,11 +120,9 @@ class MasterService:
                 group.create_task(queries.take_up(entry, model, sessions))
             for lesson in lessons:
                 group.create_task(lesson.run(sessions))
-            chunks_inbox = await self._inbox(TopicName.CHUNKS)
-            queries_inbox = await self._inbox(TopicName.QUERIES)
-            group.create_task(chunks.run(chunks_inbox))
-            group.create_task(queries.run(queries_inbox, group, sessions))
-            group.create_task(configurations.run(chunks_inbox, queries_inbox))
+            group.create_task(chunks.run(inboxes[0]))
+            group.create_task(queries.run(inboxes[1], group, sessions))
+            group.create_task(configurations.run())
             group.create_task(self._write_snapshots())
             if ready is not None:
                 ready.set()
