@@ -12,6 +12,7 @@ from crypto.unit_channel import UnitChannel, UnsealedError
 from pipeline import succession
 from pipeline.dead_letters import DeadLetters
 from pipeline.heads import HeadBook
+from pipeline.high_water import Mark, refuse_rolled_back
 from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
@@ -75,14 +76,23 @@ class SecondaryService:
         self._dead_letters = DeadLetters(publisher, meter)
         self._heads = Inbox(transport, tenant, TopicName.HEADS, meter=meter)
         self._cosigned = HeadBook(publisher)
+        self._seen: dict[tuple[str, int], Mark] = {}
         self._succession = succession.SuccessionWatch(transport, tenant)
         # One session state machine: requests of all partitions take turns.
         self._turn = asyncio.Lock()
         self.inboxes: list[Inbox] = []
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
-        """Work until cancelled."""
+        """Work until cancelled.
+
+        Raises:
+            TopicRolledBackError: A topic ends before what SU has seen on it.
+            LocalProtocolError: SU would give another reply than before.
+        """
+        marks = await asyncio.to_thread(self._ledger.marks)
+        await refuse_rolled_back(self._transport, self._tenant, marks)
         await self._read_heads(cosign=False)
+        await asyncio.to_thread(self._ledger.note, list(self._seen.values()))
         async with asyncio.TaskGroup() as group:
             for partition in range(TOPICS[TopicName.ROUND_REQUESTS].partitions):
                 place = await asyncio.to_thread(self._ledger.place, partition)
@@ -100,6 +110,7 @@ class SecondaryService:
             for item in items:
                 if not isinstance(item, Arrival) or item.sender != master:
                     continue
+                self._saw(TopicName.HEADS, 0, item.offset, item.message_hash)
                 if item.kind == succession.KIND:
                     if not await self._succession.take(item):
                         log.warning("succession_ignored", offset=item.offset)
@@ -110,6 +121,12 @@ class SecondaryService:
                     continue
                 if self._unit.heads.offer(head) and cosign:
                     await self._cosigned.publish(head)
+
+    def _saw(self, topic: TopicName, partition: int, offset: int, message_hash: bytes = b"") -> None:
+        """Remember how far a topic reaches; durable with the next note to the ledger."""
+        known = self._seen.get((topic, partition))
+        if known is None or known.next_offset <= offset:
+            self._seen[topic, partition] = Mark(topic, partition, offset + 1, message_hash)
 
     def _inbox(self, partition: int, offset: int) -> Inbox:
         return Inbox(
@@ -137,7 +154,8 @@ class SecondaryService:
                     if self._unit.is_open(name) and at > behind - RESUME_WINDOW
                 }
                 place = Place(min(opened_at.values(), default=behind), max(place.judged, behind))
-                await asyncio.to_thread(self._ledger.set_place, inbox.partition, place)
+                marks = list(self._seen.values())
+                await asyncio.to_thread(self._ledger.set_place, inbox.partition, place, marks)
 
     async def _take(self, item: Arrival | Refused, place: Place) -> tuple[Arrival, bytes]:
         """Answer or refuse a message; return it, and the session that it belongs to."""
@@ -183,7 +201,8 @@ class SecondaryService:
         self._meter.round_took(activity, asyncio.get_running_loop().time() - began)
         self._meter.outcome("round", reply.reason)
         wires = await asyncio.to_thread(self._sealed, reply, arrival.partition)
-        await self._publisher.append(TopicName.ROUND_REPLIES, wires, partition=arrival.partition)
+        published = await self._publisher.append(TopicName.ROUND_REPLIES, wires, partition=arrival.partition)
+        self._saw(TopicName.ROUND_REPLIES, arrival.partition, published.position.offset)
         return reply
 
     def _sealed(self, reply: Reply, partition: int) -> list[bytes]:
@@ -240,6 +259,7 @@ class SecondaryService:
         )
         if arrival is None or (arrival.sender, arrival.kind) != (subject.client, "query"):
             return None
+        self._saw(TopicName.QUERIES, subject.partition, subject.offset)
         try:
             return decode(Query, arrival.body, len(arrival.body))
         except SchemaError:

@@ -1,17 +1,19 @@
-"""SU's ledger: which request of which session got which reply, and where to resume reading.
+"""SU's ledger: which request of which session got which reply, where to resume, how far topics reached.
 
 One SQLite file, durable before a reply leaves. Shares and replies are not in it: SU recomputes
 them from the requests (docs/security.md, rule 3).
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from pipeline.errors import StorageError, StorageFullError
+from pipeline.high_water import Mark
+from schemas.topics import TopicName
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS step (
@@ -26,6 +28,10 @@ CREATE TABLE IF NOT EXISTS asked (client TEXT PRIMARY KEY, rows INTEGER NOT NULL
 CREATE TABLE IF NOT EXISTS place (
     partition INTEGER PRIMARY KEY, resume INTEGER NOT NULL, judged INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS mark (
+    topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
+    message_hash BLOB NOT NULL, PRIMARY KEY (topic, partition)
+) WITHOUT ROWID;
 """
 
 
@@ -108,25 +114,17 @@ class SessionLedger:
             answered: Hashes of request and reply.
             claim: The query that the session answers, at its first step.
         """
-        with self._lock, self._translated("written"):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                values = (session, step, answered.request_hash, answered.reply_hash)
-                self._connection.execute("INSERT INTO step VALUES (?, ?, ?, ?)", values)
-                if claim is not None:
-                    answering = (claim.client, claim.query_id, session, claim.rows)
-                    self._connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?)", answering)
-                    self._connection.execute(
-                        "INSERT INTO asked VALUES (?, ?)"
-                        " ON CONFLICT (client) DO UPDATE SET rows = rows + excluded.rows",
-                        (claim.client, claim.rows),
-                    )
-                self._connection.execute("COMMIT")
-            except sqlite3.Error:
-                # SQLite has already rolled back after some errors, a full disk among them.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._transaction():
+            values = (session, step, answered.request_hash, answered.reply_hash)
+            self._connection.execute("INSERT INTO step VALUES (?, ?, ?, ?)", values)
+            if claim is not None:
+                answering = (claim.client, claim.query_id, session, claim.rows)
+                self._connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?)", answering)
+                self._connection.execute(
+                    "INSERT INTO asked VALUES (?, ?)"
+                    " ON CONFLICT (client) DO UPDATE SET rows = rows + excluded.rows",
+                    (claim.client, claim.rows),
+                )
 
     def session_of(self, client: str, query_id: bytes) -> bytes | None:
         """Return the session that answers a query, None if it was not begun: one answer each."""
@@ -143,13 +141,50 @@ class SessionLedger:
         rows = self._run("SELECT resume, judged FROM place WHERE partition = ?", partition)
         return Place(int(rows[0][0]), int(rows[0][1])) if rows else Place()
 
-    def set_place(self, partition: int, place: Place) -> None:
-        """Note how far a partition was read."""
-        self._run("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", partition, place.resume, place.judged)
+    def set_place(self, partition: int, place: Place, marks: Iterable[Mark] = ()) -> None:
+        """Note how far a partition was read, and how far other topics reached."""
+        with self._transaction():
+            values = (partition, place.resume, place.judged)
+            self._connection.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?)", values)
+            self._note(marks)
+
+    def note(self, marks: Iterable[Mark]) -> None:
+        """Note how far topics reached; what was seen before to reach farther stays."""
+        with self._transaction():
+            self._note(marks)
+
+    def marks(self) -> list[Mark]:
+        """Return how far topics reached; of the requests, how far they were judged."""
+        rows = self._run("SELECT topic, partition, next_offset, message_hash FROM mark")
+        marks = [Mark(str(t), int(p), int(n), bytes(h)) for t, p, n, h in rows]
+        places = self._run("SELECT partition, judged FROM place")
+        return [*marks, *(Mark(TopicName.ROUND_REQUESTS, int(p), int(judged)) for p, judged in places)]
+
+    def _note(self, marks: Iterable[Mark]) -> None:
+        for mark in marks:
+            self._connection.execute(
+                "INSERT INTO mark VALUES (?, ?, ?, ?) ON CONFLICT (topic, partition) DO UPDATE"
+                " SET next_offset = excluded.next_offset, message_hash = excluded.message_hash"
+                " WHERE excluded.next_offset > next_offset",
+                (str(mark.topic), mark.partition, mark.next_offset, mark.message_hash),
+            )
 
     def _run(self, statement: str, *values: object) -> list[tuple[bytes, ...]]:
         with self._lock, self._translated("written"):
             return self._connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock, self._translated("written"):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except sqlite3.Error:
+                # SQLite has already rolled back after some errors, a full disk among them.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
