@@ -92,15 +92,29 @@ class SecondaryService:
         marks = await asyncio.to_thread(self._ledger.marks)
         await refuse_rolled_back(self._transport, self._tenant, marks)
         await self._read_heads(cosign=False)
+        await self._see_replies()
         await asyncio.to_thread(self._ledger.note, list(self._seen.values()))
-        async with asyncio.TaskGroup() as group:
-            for partition in range(TOPICS[TopicName.ROUND_REQUESTS].partitions):
-                place = await asyncio.to_thread(self._ledger.place, partition)
-                inbox = self._inbox(partition, place.resume)
-                self.inboxes.append(inbox)
-                group.create_task(self._read_partition(inbox, place))
-            if ready is not None:
-                ready.set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for partition in range(TOPICS[TopicName.ROUND_REQUESTS].partitions):
+                    place = await asyncio.to_thread(self._ledger.place, partition)
+                    inbox = self._inbox(partition, place.resume)
+                    self.inboxes.append(inbox)
+                    group.create_task(self._read_partition(inbox, place))
+                if ready is not None:
+                    ready.set()
+        except asyncio.CancelledError:
+            # The ordinary end: a backup made now must not look older than the last reply.
+            self._ledger.note(list(self._seen.values()))
+            raise
+
+    async def _see_replies(self) -> None:
+        """Note where the replies end: a reply of an earlier life may not have been noted."""
+        name = topic_name(self._tenant.name, TopicName.ROUND_REPLIES)
+        for partition in range(TOPICS[TopicName.ROUND_REPLIES].partitions):
+            end = await self._transport.end_offset(name, partition)
+            if end > 0:
+                self._saw(TopicName.ROUND_REPLIES, partition, end - 1)
 
     async def _read_heads(self, *, cosign: bool) -> None:
         """Take in the heads that are on their topic by now; sign those that SU goes by."""

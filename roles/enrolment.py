@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import structs
 
 from crypto.dtpkc import PublicKey
-from crypto.errors import CryptoError, PrivMLError
+from crypto.errors import CryptoError, LocalProtocolError, PrivMLError
 from roles.arrival import Arrival
 from roles.master_unit import MasterUnit
 from roles.roster import JUDGED_TOPICS, Change
@@ -64,7 +64,7 @@ def change_between(tenant: Tenant, before: Configuration, after: Configuration) 
     common = structs.replace(after, version=before.version, previous=before.previous, parties=before.parties)
     if common != before:
         raise NotSuccessorError("a version may change owners and clients, and nothing else")
-    if len(encode(after)) > MAX_CONFIGURATION_BYTES:
+    if not _fits(after):
         raise NotSuccessorError(f"a configuration has at most {MAX_CONFIGURATION_BYTES} bytes")
     kept, added = after.parties[: len(before.parties)], after.parties[len(before.parties) :]
     if len(kept) < len(before.parties):
@@ -133,6 +133,14 @@ def decide_configured(
         result=configuration_digest(change.configuration),
         judges_from=judges_from,
     )
+
+
+def _fits(configuration: Configuration) -> bool:
+    try:
+        return len(encode(configuration)) <= MAX_CONFIGURATION_BYTES
+    except LocalProtocolError:
+        # More values than any message may hold.
+        return False
 
 
 def _revokes(old: Party, new: Party) -> bool:
