@@ -261,9 +261,9 @@ def read_header(path: Path) -> KeystoreHeader:
         KeystoreError: The file is missing, readable by others or damaged.
     """
     try:
-        return _parse(_read(path))[0]
+        return _parse(KEYSTORE, _read(KEYSTORE, path))[0]
     except KeystoreError as error:
-        raise error if error.file is not None else _damaged(path) from error
+        raise error if error.file is not None else _damaged(KEYSTORE, path) from error
 
 
 def _derive(passphrase: Passphrase, salt: bytes, cost: KeyDerivation) -> bytes:
