@@ -53,6 +53,7 @@ def test_parties_come_and_go_while_the_units_run(deployment: Deployment) -> None
             revoked.object["configuration_sha256"],
         ]
         assert deployment.run("inspect", "chunk", journal[-1]["message_id"]).code == 0
+        assert deployment.run("status").object["models"][0]["chunks"] >= 2
     for command in (["audit"], ["mu", "self-audit"], ["su", "self-audit"]):
         audited = deployment.run(*command)
         assert (audited.code, audited.object["findings"]) == (0, []), command
