@@ -3,12 +3,15 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+SCHEDULES ?= 100000
+FAULTS ?= 300
+SEED   ?= 1
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test kafka test-kafka check bench bench-compare lock clean
+.PHONY: help install demo test kafka test-kafka soak chaos check bench bench-compare lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +47,12 @@ test-kafka: $(STAMP) ## Run the tests on a Kafka broker (PRIVML_SKIP_KAFKA=1 onl
 	elif [ -n "$$PRIVML_TEST_KAFKA" ] || $(MAKE) --no-print-directory kafka; then \
 	  $(BIN)/python -m pytest -m kafka -rs -n 2 --dist loadfile $(ARGS); \
 	else exit 1; fi
+
+soak: $(STAMP) ## Run very many schedules of faults in the simulation (SCHEDULES=100000 SEED=1)
+	PRIVML_SCHEDULES=$(SCHEDULES) PRIVML_SEED=$(SEED) $(BIN)/python -m pytest -n 2 --timeout 0 -q tests/simulation/test_schedules.py
+
+chaos: $(STAMP) ## Deal blows to real processes, drawn from a seed (FAULTS=300 SEED=1)
+	PYTHONPATH=tests $(BIN)/python -m integration.chaos $(FAULTS) $(SEED)
 
 check: $(STAMP) ## Lint, formatting, types, import contracts
 	$(BIN)/ruff check .

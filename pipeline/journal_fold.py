@@ -35,6 +35,9 @@ log = get_logger()
 
 _HINT = "restore the topic from a backup; MU stops rather than be wrong"
 
+# Forked entries lie no farther apart than what one process writes before it reads back.
+_LOOK_BACK_MESSAGES = 256
+
 Watch = Callable[[MasterUnit, JournalEntry, bytes], None]
 
 
@@ -77,6 +80,9 @@ async def chained_entries(
 ) -> AsyncIterator[StoredEntry]:
     """Yield the entries that continue a unit's chain, each to be folded before the next is asked for.
 
+    Passed over is what another process of MU wrote after the same entry, and what that one wrote after
+    it: the first on the topic counts, and the later process stopped when it read that back.
+
     Args:
         transport: Where the topics are.
         tenant: Public facts.
@@ -87,7 +93,10 @@ async def chained_entries(
         StorageError: An entry is missing or changed.
     """
     end = await transport.end_offset(topic_name(tenant.name, TopicName.JOURNAL), 0)
-    inbox = Inbox(transport, tenant, TopicName.JOURNAL, offset=offset)
+    beginning = await transport.beginning_offset(topic_name(tenant.name, TopicName.JOURNAL), 0)
+    start = min(offset, max(beginning, offset - _LOOK_BACK_MESSAGES))
+    inbox = Inbox(transport, tenant, TopicName.JOURNAL, offset=start)
+    behind: set[bytes] = set()
     while (start := inbox.next_offset) < end:
         arrivals = await inbox.receive(wait_seconds=0.0)
         if inbox.next_offset == start:
@@ -97,7 +106,8 @@ async def chained_entries(
                 log.warning("journal_entry_ignored", code=str(arrival.reason), offset=arrival.arrival.offset)
                 continue
             entry = decode(JournalEntry, arrival.body)
-            if entry.sequence < unit.next_sequence:
+            if entry.sequence < unit.next_sequence or entry.previous in behind - {unit.head}:
+                behind.add(arrival.message_hash)
                 continue
             if entry.previous != unit.head or entry.sequence != unit.next_sequence:
                 raise StorageError(f"journal entry {unit.next_sequence} is missing or changed", hint=_HINT)

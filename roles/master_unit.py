@@ -180,7 +180,7 @@ class MasterUnit:
             return self.decide_reject(screened.arrival, refusal.reason)
         client = screened.arrival.sender
         answering = self.models[query.model_id].next_answering()
-        if answering is None:
+        if answering is None or not answering.suffices(self.tenant):
             return self.decide_reject(screened.arrival, ReasonCode.NOT_ENOUGH_RECORDS)
         if self.index.rows_asked(client) + query.rows > self.tenant.configuration.limits.query_quota:
             return self.decide_reject(screened.arrival, ReasonCode.QUOTA_EXCEEDED)

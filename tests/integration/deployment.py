@@ -254,6 +254,8 @@ class Deployment:
     def drop(self, topic: TopicName, value: bytes, partition: int = 0) -> int:
         """Add a row behind the last one; return its offset."""
         with self.edit(topic) as connection:
+            # A unit may append at the same moment.
+            connection.execute("BEGIN IMMEDIATE")
             (offset,) = connection.execute(
                 'SELECT coalesce(max("offset") + 1, 0) FROM message WHERE partition = ?', (partition,)
             ).fetchone()

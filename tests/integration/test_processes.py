@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from integration.deployment import COLUMNS, PATIENCE, Deployment, rows, write_csv
+from integration.full_disk import FULL_TOPIC
 
 from crypto.errors import SchemaError
 from schemas.codec import MAX_MESSAGE_BYTES, decode
@@ -21,20 +22,6 @@ pytestmark = pytest.mark.slow
 # The topics whose messages a unit judges; what is wrong elsewhere its readers pass over.
 JUDGED = {TopicName.CHUNKS, TopicName.QUERIES, TopicName.ROUND_REQUESTS, TopicName.ROUND_REPLIES}
 
-# A whole command line in a process whose appends to one topic find a disk with so many pages.
-FULL_TOPIC = """
-import sys
-from pipeline import embedded_log, log_files
-topic, pages = sys.argv[1], int(sys.argv[2])
-class SmallDisk(log_files.TopicFile):
-    def append(self, messages):
-        if self.facts.topic.endswith("." + topic):
-            self._connection.execute(f"PRAGMA max_page_count={pages}")
-        return super().append(messages)
-embedded_log.TopicFile = SmallDisk
-from pipeline.commands.main import main
-sys.exit(main(sys.argv[3:]))
-"""
 FULL_LEDGER = """
 import sys
 from pipeline import session_ledger

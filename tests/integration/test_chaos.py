@@ -1,0 +1,18 @@
+"""Blows to real processes on the embedded log: nothing is lost, nothing counts twice."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from integration.chaos import Blow, Chaos
+from integration.deployment import Deployment
+
+FAULTS = 32
+
+
+@pytest.mark.slow
+def test_units_under_blows_end_up_right(template: Deployment, tmp_path: Path) -> None:
+    chaos = Chaos(template.copy(tmp_path), Random(3))
+    chaos.run(FAULTS)
+    assert chaos.dealt.total() == FAULTS
+    assert len(chaos.dealt) > len(Blow) // 2

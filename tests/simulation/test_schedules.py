@@ -1,0 +1,45 @@
+"""Drawn schedules of faults: whatever goes wrong, nothing is lost and nothing is counted twice."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from simulation.offers import offers
+from simulation.oracles import check
+from simulation.schedules import Schedule, schedules
+from simulation.world import simulate
+
+# `make soak` runs more, from another seed.
+FAULTY_SCHEDULES = int(os.environ.get("PRIVML_SCHEDULES", "2000"))
+_SEED = int(os.environ.get("PRIVML_SEED", "0"))
+_EACH = 100
+# Small ones, so that the workers share them evenly.
+BATCHES = FAULTY_SCHEDULES // _EACH
+# A fault of a run that ends before its call does not come; these are not counted.
+_DRAWN = _EACH * 3 // 2
+# A query costs as much as five runs without one.
+_BATCHES_PER_QUERIES = 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_whatever_goes_wrong_the_outcome_is_right(batch: int) -> None:
+    faulty = 0
+    names = tuple(offers()) if batch % _BATCHES_PER_QUERIES == 0 else chunk_offers()
+
+    @seed(_SEED * BATCHES + batch)
+    @settings(max_examples=_DRAWN, database=None, suppress_health_check=list(HealthCheck))
+    @given(schedules(names))
+    def run(schedule: Schedule) -> None:
+        nonlocal faulty
+        world = simulate(schedule)
+        check(world)
+        faulty += bool(world.troubles.fired)
+
+    run()
+    assert faulty >= _EACH
+
+
+def chunk_offers() -> tuple[str, ...]:
+    """Return the offers that need no session of the units."""
+    return tuple(name for name in offers() if "query" not in name)
