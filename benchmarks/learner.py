@@ -24,9 +24,10 @@ from roles.classifiers.learner import (
 from roles.client import make_query, read_answer
 from roles.data_owner import make_chunk
 from roles.encoding import EncodedRecords
+from roles.entry_content import EntryContent
 from roles.kept_model import KeptModel
 from roles.learners import AnyLearner, learner_of
-from roles.master_unit import EntryContent, MasterUnit
+from roles.master_unit import MasterUnit
 from roles.model_state import ModelState
 from roles.plan import Plan
 from roles.receipts import receipts_due

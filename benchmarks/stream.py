@@ -22,10 +22,11 @@ from typing import Any
 from benchmarks.data_sets import BUNDLED, available, csv_file, data_set
 from benchmarks.measure import Row
 from pipeline.client_service import ClientService
+from pipeline.configurations import fetch_tenant
 from pipeline.demo_data import csv_text, load_breast_cancer, load_csv_table
 from pipeline.errors import PipelineError
 from pipeline.meter import Meter
-from pipeline.parties import fetch_tenant, open_identity
+from pipeline.parties import open_identity
 from pipeline.settings import load_settings
 from pipeline.topic_urls import open_transport
 from roles.encoding import EncodedRecords

@@ -20,8 +20,9 @@ from roles.classifiers.hoeffding_tree_shape import TreeState
 from roles.classifiers.hoeffding_tree_twin import Decision, HoeffdingTreeTwin
 from roles.classifiers.hoeffding_tree_window import WindowShape
 from roles.classifiers.learner import TaughtChunk
+from roles.entry_content import EntryContent
 from roles.kept_model import KeptModel
-from roles.master_unit import EntryContent, MasterUnit
+from roles.master_unit import MasterUnit
 from roles.model_state import ModelState
 from roles.plan import Plan
 from roles.receipts import receipts_due

@@ -8,7 +8,8 @@ from pipeline.audit_report import AuditReport, Checked, audited_models
 from pipeline.journal_audit import GRACE_SECONDS, NOT_READABLE, JournalAudit
 from pipeline.meter import Meter
 from pipeline.sealed_models import KEPT_VERSIONS, sealed_model
-from pipeline.signed_messages import signatures_seen
+from pipeline.signed_messages import place_of, signatures_seen
+from pipeline.succession import stray_configurations
 from pipeline.transport import Message, Transport
 from roles.classifiers.learner import TaughtLearner
 from roles.findings import FindingCode, Findings, Place
@@ -61,6 +62,9 @@ async def audit(
         if not await _check_signatures(transport, tenant, topic, findings, meter)
     ]
     await journal.run()
+    for stray in await stray_configurations(transport, tenant):
+        detail = "the authority signed a configuration that does not continue the versions in force"
+        findings.add(FindingCode.CONFIGURATION_FORKED, place_of(stray), detail)
     auditor = journal.auditor
     lessons.end(auditor.unit)
     return AuditReport(

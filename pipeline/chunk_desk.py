@@ -13,7 +13,7 @@ from pipeline.notices import Notices
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.chunk_encodings import Vectors
-from roles.master_unit import NOTHING, EntryContent
+from roles.entry_content import NOTHING, EntryContent
 from roles.refusal import refusal_reason
 from roles.screening import ScreenedChunk, failing_proofs
 from roles.tenant import Tenant

@@ -6,6 +6,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from crypto.errors import PrivMLError
+from pipeline.configurations import fetch_tenant
 from pipeline.doctor_finding import Finding, Status
 from pipeline.doctor_host import check_disk, check_keystores, check_passphrase, check_settings_file
 from pipeline.doctor_topics import (
@@ -18,7 +19,6 @@ from pipeline.doctor_topics import (
 from pipeline.doctor_units import check_heads, check_refused_rounds, check_units, clock_finding
 from pipeline.errors import StorageError, TransportError
 from pipeline.health_server import MetricsAddress
-from pipeline.parties import fetch_tenant
 from pipeline.settings import Settings, load_settings
 from pipeline.topic_urls import open_transport
 from pipeline.transport import Transport

@@ -7,13 +7,14 @@ from crypto.errors import SchemaError
 from pipeline.errors import PipelineError
 from pipeline.journal_fold import fold_journal
 from pipeline.mailbox import Inbox
+from pipeline.succession import enter_journaled
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.chunk_encodings import ChunkEncodings
 from roles.tenant import Tenant
 from schemas.chunks import Chunk
 from schemas.codec import decode
-from schemas.journal import CLOSING, JournalEntry
+from schemas.journal import CLOSING, EntryKind, JournalEntry
 from schemas.models import classifier_of
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_name
@@ -46,6 +47,7 @@ async def inspect_chunk(transport: Transport, tenant: Tenant, chunk_id: str) -> 
     Raises:
         NoSuchChunkError: There is none of that id.
     """
+    await enter_journaled(transport, tenant)
     async for arrival in _all(transport, tenant, TopicName.CHUNKS):
         if (
             isinstance(arrival, Arrival)
@@ -145,6 +147,7 @@ async def inspect_journal(transport: Transport, tenant: Tenant) -> list[dict[str
                 "model_version": entry.model_version if entry.model_id else None,
                 "about": entry.about if entry.kind in CLOSING else None,
                 "invalid": list(entry.invalid),
+                "configuration_sha256": entry.result.hex() if entry.kind == EntryKind.CONFIGURED else None,
             }
         )
     return entries

@@ -19,7 +19,8 @@ from pipeline.sealed_models import KEPT_VERSIONS
 from pipeline.snapshots import Captured, capture, last_snapshot, unit_of_snapshot, write_snapshot
 from pipeline.transport import Transport
 from roles.arrival import Arrival
-from roles.master_unit import NOTHING, EntryContent, MasterUnit
+from roles.entry_content import NOTHING, EntryContent
+from roles.master_unit import MasterUnit
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
 from schemas.envelope import message_id

@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from crypto.errors import LocalProtocolError
+from crypto.errors import LocalProtocolError, SchemaError
+from pipeline import succession
 from pipeline.errors import BrokerRefusedError, UnknownTopicError
 from pipeline.mailbox import Inbox
 from pipeline.meter import Meter
@@ -28,10 +29,13 @@ from roles.master_unit import MasterUnit
 from roles.model_state import Content
 from roles.receipt_check import UNKNOWN_NUMBER, ReceiptCheck
 from roles.receipts import receipts_due
+from roles.roster import JUDGED_TOPICS
 from roles.tenant import Tenant
+from schemas.codec import decode
 from schemas.heads import Head
 from schemas.journal import CLOSING, EntryKind, Receipt
 from schemas.snapshots import WaitingChunk
+from schemas.succession import Succession
 from schemas.topics import TopicName, topic_name
 
 BATCH_ENTRIES = 128
@@ -103,7 +107,9 @@ class JournalAudit:
             topic: TopicCursor(transport, tenant, topic, meter)
             for topic in (TopicName.CHUNKS, TopicName.QUERIES)
         }
-        self._heads = SignedMessages(transport, tenant, TopicName.HEADS, Head, findings, meter)
+        self._heads = SignedMessages(
+            *(transport, tenant, TopicName.HEADS, Head, findings, meter), passing=succession.KIND
+        )
         self._receipts = SignedMessages(transport, tenant, TopicName.RECEIPTS, Receipt, findings, meter)
         self.snapshots = SnapshotAudit(transport, tenant, findings)
         self._pending: list[_Pending] = []
@@ -125,6 +131,7 @@ class JournalAudit:
         name = topic_name(self._tenant.name, TopicName.JOURNAL)
         end = await self._transport.end_offset(name, 0)
         beginning = await self._transport.beginning_offset(name, 0)
+        await succession.enter_journaled(self._transport, self._tenant, end)
         journal = Inbox(self._transport, self._tenant, TopicName.JOURNAL, offset=beginning, meter=self._meter)
         while (before := journal.next_offset) < end:
             for message in await journal.receive(0.0, max_messages=min(BATCH_ENTRIES, end - before)):
@@ -140,6 +147,7 @@ class JournalAudit:
             if self.auditor.complete:
                 self.snapshots.end()
             await self._read_heads()
+            await self._check_words()
         else:
             # What follows from entries that do not continue the chain is not known.
             self.auditor.complete = False
@@ -156,9 +164,9 @@ class JournalAudit:
         link = self._chain.take(message)
         if link is None:
             return
-        alone = link.entry.kind in {EntryKind.WITHDRAW, EntryKind.LEARNT}
+        alone = link.entry.kind in {EntryKind.WITHDRAW, EntryKind.LEARNT, EntryKind.CONFIGURED}
         if alone:
-            # Which chunks it is about is known once all before is folded.
+            # What it is about is known once all before is folded.
             await self._flush()
         found, readable = await self._decided_message(link)
         self._pending.append(_Pending(link, found, readable))
@@ -173,6 +181,8 @@ class JournalAudit:
         entry = link.entry
         if entry.kind in CLOSING:
             return None, True
+        if entry.kind == EntryKind.CONFIGURED:
+            return await self._configuration(link), True
         if entry.topic in self.unreadable:
             return None, False
         if entry.topic not in self._cursors or entry.partition != 0:
@@ -182,6 +192,23 @@ class JournalAudit:
         taken = await self._cursors[TopicName(entry.topic)].take(entry)
         self._report(link, taken)
         return taken.message, True
+
+    async def _configuration(self, link: Link) -> Arrival | None:
+        """Return the version that an entry says is in force, from its place on the config topic."""
+        entry = link.entry
+        place = entry.partition, entry.offset, entry.message_hash
+        arrival = await stored_message(self._transport, self._tenant, TopicName.CONFIG, *place)
+        if arrival is None:
+            detail = f"the configuration that entry {entry.sequence} names is not there"
+            at = Place(TopicName.CONFIG, entry.partition, entry.offset)
+            self._findings.add(FindingCode.MESSAGE_MISSING, at, detail)
+        for topic, first in zip(JUDGED_TOPICS, entry.judges_from, strict=True):
+            if topic in self.unreadable:
+                continue
+            if first > await self._transport.end_offset(topic_name(self._tenant.name, topic), 0):
+                detail = f"by entry {entry.sequence} a version judges from where nothing stands yet"
+                self._findings.add(FindingCode.WRONG_DECISION, link.place, detail)
+        return arrival
 
     def _report(self, link: Link, taken: Taken) -> None:
         for message in taken.passed:
@@ -263,6 +290,22 @@ class JournalAudit:
                 # A later one may be about an entry behind the end.
                 if arrival.offset < self._heads.end:
                     record.offer_head(place_of(arrival), head)
+
+    async def _check_words(self) -> None:
+        """Hold what MU told SU of the versions in force against the journal."""
+        if TopicName.HEADS in self.unreadable:
+            return
+        known = tuple(self._tenant.roster.in_force)
+        async for word in succession.words(self._transport, self._tenant, self._heads.end):
+            try:
+                told = decode(Succession, word.body).versions
+            except SchemaError as error:
+                detail = f"not a message that this topic is for ({error.code!s})"
+                self._findings.add(FindingCode.BAD_MESSAGE, place_of(word), detail)
+                continue
+            if told != known[: len(told)]:
+                detail = "MU told of other versions of the configuration than its journal has"
+                self._findings.add(FindingCode.HEAD_CONTRADICTS, place_of(word), detail)
 
     async def _read_receipts(self, wait_seconds: float = 0.0) -> None:
         while self.receipts.wants_more and await self._read_more_receipts(wait_seconds):

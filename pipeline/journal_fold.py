@@ -13,14 +13,18 @@ from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox
 from pipeline.sealed_models import AbsentContent, sealed_model
 from pipeline.stored_message import stored_message
+from pipeline.succession import stored_change
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.auditor import chunk_vectors
 from roles.chunk_encodings import Vectors
+from roles.enrolment import NotSuccessorError
+from roles.entry_content import EntryContent
 from roles.kept_model import sealed_place
 from roles.learners import AnyLearner
-from roles.master_unit import EntryContent, MasterUnit
+from roles.master_unit import MasterUnit
 from roles.model_state import ModelState
+from roles.roster import in_force
 from roles.tenant import Tenant
 from schemas.codec import decode
 from schemas.journal import EntryKind, JournalEntry
@@ -130,6 +134,12 @@ async def fold_entry(transport: Transport, unit: MasterUnit, stored: StoredEntry
     elif entry.kind == EntryKind.QUERY:
         query = await stored_query(transport, unit.tenant, entry)
         content = EntryContent(query_id=query.query_id)
+    elif entry.kind == EntryKind.CONFIGURED:
+        try:
+            change = await stored_change(transport, unit.tenant, in_force(entry))
+        except NotSuccessorError as error:
+            raise StorageError(f"journal entry {entry.sequence}: {error}", hint=_HINT) from error
+        content = EntryContent(change=change)
     elif entry.kind == EntryKind.LEARNT and not entry.reason:
         content = EntryContent(learnt=AbsentContent(sealed_place(entry)))
     await asyncio.to_thread(unit.apply, entry, stored.entry_id, content)

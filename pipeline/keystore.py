@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Self, cast
+from typing import ClassVar, NoReturn, Self, cast
 
 import msgpack
 from cryptography.exceptions import InvalidTag
@@ -33,6 +33,26 @@ _SALT_BYTES = 16
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
 _CHECK_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """What a sealed file is for: keystores and backups have one construction.
+
+    Attributes:
+        noun: For people.
+        magic: Its first bytes; authenticated, so that neither passes for the other.
+        max_bytes: Its largest size.
+        hint: What to do if it cannot be read.
+    """
+
+    noun: str
+    magic: bytes
+    max_bytes: int
+    hint: str
+
+
+KEYSTORE = FileKind("keystore", MAGIC, MAX_FILE_BYTES, "check the path given with --keystore")
 
 
 class KeystoreError(PipelineError):
@@ -122,6 +142,8 @@ class Keystore:
 
     __slots__ = ("_check", "_digest", "_key", "_path", "_salt", "_secrets", "header")
 
+    kind: ClassVar[FileKind] = KEYSTORE
+
     def __init__(self, path: Path, header: KeystoreHeader, salt: bytes, derived: bytes) -> None:
         self.header = header
         self._path = path
@@ -153,27 +175,27 @@ class Keystore:
             WrongPassphraseError: The file is whole but made with another passphrase.
             KeystoreError: The file is missing, readable by others, damaged or changed.
         """
-        data = _read(path)
+        data = _read(cls.kind, path)
         try:
-            header, salt, check, nonce, associated, ciphertext = _parse(data)
+            header, salt, check, nonce, associated, ciphertext = _parse(cls.kind, data)
         except KeystoreError as error:
-            raise _damaged(path) from error
+            raise _damaged(cls.kind, path) from error
         store = cls(path, header, salt, _derive(passphrase, salt, header.derivation))
         if not hmac.compare_digest(store._check, check):
             raise WrongPassphraseError(
-                "the passphrase does not open this keystore",
+                f"the passphrase does not open this {cls.kind.noun}",
                 hint="check which passphrase file belongs to this role",
                 file=path,
             )
         try:
             plain = AESGCM(store._key).decrypt(nonce, ciphertext, associated)
         except InvalidTag as error:
-            raise _damaged(path) from error
+            raise _damaged(cls.kind, path) from error
         try:
             store._secrets = Secrets(cast("dict[str, bytes]", _unpack(plain)))
         except (KeystoreError, TypeError):
             # Without its cause: that may quote what was decrypted.
-            raise _damaged(path) from None
+            raise _damaged(cls.kind, path) from None
         store._digest = data[-_HASH_BYTES:]
         return store
 
@@ -190,7 +212,7 @@ class Keystore:
         Raises:
             KeystoreError: The file was changed by somebody else since it was read, or cannot be written.
         """
-        if _read(self._path)[-_HASH_BYTES:] != self._digest:
+        if _read(self.kind, self._path)[-_HASH_BYTES:] != self._digest:
             raise KeystoreError(
                 "the keystore was changed by another process",
                 hint="run one process per keystore, and start this one again",
@@ -224,10 +246,10 @@ class Keystore:
                 "nonce": nonce,
             }
         )
-        associated = MAGIC + _LENGTH.pack(len(packed)) + packed
+        associated = self.kind.magic + _LENGTH.pack(len(packed)) + packed
         sealed = associated + AESGCM(self._key).encrypt(nonce, _pack(dict(secrets)), associated)
         digest = hashlib.sha256(sealed).digest()
-        _write(self._path, sealed + digest, exclusive=exclusive)
+        _write(self.kind, self._path, sealed + digest, exclusive=exclusive)
         self._secrets = secrets
         self._digest = digest
 
@@ -239,9 +261,9 @@ def read_header(path: Path) -> KeystoreHeader:
         KeystoreError: The file is missing, readable by others or damaged.
     """
     try:
-        return _parse(_read(path))[0]
+        return _parse(KEYSTORE, _read(KEYSTORE, path))[0]
     except KeystoreError as error:
-        raise error if error.file is not None else _damaged(path) from error
+        raise error if error.file is not None else _damaged(KEYSTORE, path) from error
 
 
 def _derive(passphrase: Passphrase, salt: bytes, cost: KeyDerivation) -> bytes:
@@ -256,8 +278,10 @@ def _derive(passphrase: Passphrase, salt: bytes, cost: KeyDerivation) -> bytes:
     ).derive(passphrase.value)
 
 
-def _damaged(path: Path) -> KeystoreError:
-    return KeystoreError("the keystore is damaged or was changed", hint="restore it from a backup", file=path)
+def _damaged(kind: FileKind, path: Path) -> KeystoreError:
+    return KeystoreError(
+        f"the {kind.noun} is damaged or was changed", hint="restore it from a backup", file=path
+    )
 
 
 def _pack(fields: Mapping[str, object]) -> bytes:
@@ -278,15 +302,15 @@ def _unpack(data: bytes) -> dict[str, object]:
     return fields
 
 
-def _parse(data: bytes) -> tuple[KeystoreHeader, bytes, bytes, bytes, bytes, bytes]:
+def _parse(kind: FileKind, data: bytes) -> tuple[KeystoreHeader, bytes, bytes, bytes, bytes, bytes]:
     """Split a file into header, salt, check value, nonce, associated data and ciphertext."""
     body = data[:-_HASH_BYTES]
-    start = len(MAGIC) + _LENGTH.size
-    if len(body) < start or not body.startswith(MAGIC):
-        raise KeystoreError("not a keystore of this version")
+    start = len(kind.magic) + _LENGTH.size
+    if len(body) < start or not body.startswith(kind.magic):
+        raise KeystoreError(f"not a {kind.noun} of this version")
     if hashlib.sha256(body).digest() != data[-_HASH_BYTES:]:
         raise KeystoreError("the checksum does not match")
-    end = start + _LENGTH.unpack_from(body, len(MAGIC))[0]
+    end = start + _LENGTH.unpack_from(body, len(kind.magic))[0]
     if end > len(body):
         raise KeystoreError("the header is cut off")
     fields = _unpack(body[start:end])
@@ -329,40 +353,40 @@ def _octets(fields: Mapping[str, object], name: str, length: int) -> bytes:
     return value
 
 
-def _read(path: Path) -> bytes:
+def _read(kind: FileKind, path: Path) -> bytes:
     try:
-        data = read_private(path, MAX_FILE_BYTES)
+        data = read_private(path, kind.max_bytes)
     except LoosePermissionsError as error:
         raise KeystoreError(
-            "the keystore may be read by other users of this machine",
+            f"the {kind.noun} may be read by other users of this machine",
             hint=f"run: chmod 600 {path}",
             file=path,
         ) from error
     except OSError as error:
         raise KeystoreError(
-            f"the keystore cannot be read: {error.strerror or 'not a regular file'}",
-            hint="check the path given with --keystore",
+            f"the {kind.noun} cannot be read: {error.strerror or 'not a regular file'}",
+            hint=kind.hint,
             file=path,
         ) from error
-    if len(data) > MAX_FILE_BYTES:
-        raise KeystoreError(f"a keystore holds at most {MAX_FILE_BYTES} bytes", file=path)
+    if len(data) > kind.max_bytes:
+        raise KeystoreError(f"a {kind.noun} holds at most {kind.max_bytes} bytes", file=path)
     return data
 
 
-def _write(path: Path, data: bytes, *, exclusive: bool) -> None:
-    if len(data) > MAX_FILE_BYTES:
-        raise KeystoreError(f"a keystore holds at most {MAX_FILE_BYTES} bytes", file=path)
+def _write(kind: FileKind, path: Path, data: bytes, *, exclusive: bool) -> None:
+    if len(data) > kind.max_bytes:
+        raise KeystoreError(f"a {kind.noun} holds at most {kind.max_bytes} bytes", file=path)
     try:
         write_private(path, data, exclusive=exclusive)
     except FileExistsError as error:
         raise KeystoreError(
-            "a keystore of that name exists and is not replaced",
-            hint="choose another path, or move the old keystore away",
+            f"a {kind.noun} of that name exists and is not replaced",
+            hint=f"choose another path, or move the old {kind.noun} away",
             file=path,
         ) from error
     except OSError as error:
         raise KeystoreError(
-            f"the keystore cannot be written: {error.strerror or 'unknown reason'}",
+            f"the {kind.noun} cannot be written: {error.strerror or 'unknown reason'}",
             hint="check that its folder exists, is writable and has room",
             file=path,
         ) from error

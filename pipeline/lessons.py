@@ -24,8 +24,8 @@ from roles.classifiers.learner import (
     Teaching,
     UnlearnableError,
 )
+from roles.entry_content import EntryContent
 from roles.kept_model import KeptModel
-from roles.master_unit import EntryContent
 from roles.refusal import refusal_reason
 from schemas.reasons import ReasonCode
 from schemas.snapshots import WaitingChunk

@@ -168,7 +168,8 @@ class Inbox:
                 continue
 
     def _envelope(self, message: Message) -> Envelope:
-        return open_envelope(message.value, self.topic, self._tenant.name, self._tenant.verifying.get)
+        sender = self._tenant.roster.sender(self.topic, message.offset)
+        return open_envelope(message.value, self.topic, self._tenant.name, sender)
 
     def _open_all(self, messages: list[Message]) -> list[Arrival | Refused]:
         opened: list[Arrival | Refused] = []

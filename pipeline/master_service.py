@@ -9,6 +9,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.chunk_desk import CHUNKS_AT_ONCE, ChunkDesk, HeldChunks
+from pipeline.configuration_desk import ConfigurationDesk
 from pipeline.heads import HeadBook
 from pipeline.journal import Journal
 from pipeline.journal_index_file import JournalIndexFile
@@ -20,6 +21,7 @@ from pipeline.notices import JournalTail, Notices
 from pipeline.query_desk import SESSIONS_AT_ONCE, QueryDesk
 from pipeline.rounds import RoundExchange
 from pipeline.sessions import Sessions
+from pipeline.succession import tell_succession
 from pipeline.transport import Transport
 from roles.classifiers.learner import TaughtLearner
 from roles.master_unit import MasterUnit
@@ -87,6 +89,9 @@ class MasterService:
         queries = QueryDesk(
             self._transport, self._tenant, self._journal, self._notices, self._heads, self._meter
         )
+        configurations = ConfigurationDesk(
+            self._transport, self._tenant, self._journal, self._publisher, self._meter
+        )
         room = asyncio.Event()
         lessons = self._lessons(room)
 
@@ -99,6 +104,9 @@ class MasterService:
             wake,
             room,
         )
+        await tell_succession(self._publisher, self._tenant)
+        inboxes = await self._inbox(TopicName.CHUNKS), await self._inbox(TopicName.QUERIES)
+        await configurations.open(*inboxes)
         for kept in self.unit.models.values():
             if kept.answering_at[0] >= 0:
                 await self._heads.publish(kept.head(self._tenant))
@@ -112,8 +120,9 @@ class MasterService:
                 group.create_task(queries.take_up(entry, model, sessions))
             for lesson in lessons:
                 group.create_task(lesson.run(sessions))
-            group.create_task(chunks.run(await self._inbox(TopicName.CHUNKS)))
-            group.create_task(queries.run(await self._inbox(TopicName.QUERIES), group, sessions))
+            group.create_task(chunks.run(inboxes[0]))
+            group.create_task(queries.run(inboxes[1], group, sessions))
+            group.create_task(configurations.run())
             group.create_task(self._write_snapshots())
             if ready is not None:
                 ready.set()

@@ -1,68 +1,25 @@
-"""Opening a party: settings, pinned configuration, keystore; what every command starts with."""
+"""Opening a party: its keystore, held against the configuration."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crypto.dtpkc import WeakPrivateKey
-from crypto.errors import SchemaError
 from pipeline.errors import PipelineError
 from pipeline.keystore import Keystore, KeystoreError
 from pipeline.mailbox import Publisher
 from pipeline.settings import Settings
 from pipeline.transport import Transport
-from roles.tenant import Tenant, configuration_digest, tenant_from
-from schemas.codec import decode
-from schemas.configuration import MAX_CONFIGURATION_BYTES, Configuration
-from schemas.envelope import VerifyingParty, open_envelope
+from roles.tenant import Tenant
 from schemas.reasons import ReasonCode
-from schemas.topics import Role, TopicName, topic_name
-
-CONFIGURATION_KIND = "configuration"
+from schemas.topics import Role
 
 
-class ConfigurationMissingError(PipelineError):
-    """The pinned configuration is not on its topic."""
+class RevokedError(PipelineError):
+    """The party may send nothing any more."""
 
-    code = ReasonCode.INVALID_CONFIG
-
-
-async def fetch_tenant(settings: Settings, transport: Transport, *, insecure: bool = False) -> Tenant:
-    """Read the config topic and return the tenant whose configuration the settings pin.
-
-    Raises:
-        ConfigurationMissingError: No message signed by the authority has the pinned hash.
-        ConfigurationError: The configuration does not check.
-    """
-    authority = VerifyingParty(
-        settings.authority,
-        Role.AUTHORITY,
-        Ed25519PublicKey.from_public_bytes(settings.authority_key),
-        settings.key_epoch,
-    )
-    topic = topic_name(settings.tenant, TopicName.CONFIG)
-    offset = await transport.beginning_offset(topic, 0)
-    while messages := await transport.read(topic, 0, offset):
-        for message in messages:
-            offset = message.offset + 1
-            try:
-                envelope = open_envelope(
-                    message.value,
-                    TopicName.CONFIG,
-                    settings.tenant,
-                    lambda name: authority if name == authority.name else None,
-                )
-                configuration = decode(Configuration, envelope.body, MAX_CONFIGURATION_BYTES)
-            except SchemaError:
-                continue
-            if configuration_digest(configuration) == settings.configuration:
-                return tenant_from(configuration, allow_insecure=insecure or settings.insecure)
-    raise ConfigurationMissingError(
-        "the pinned configuration is not on the config topic",
-        hint="check the transport in the settings file; the topic may belong to another set-up",
-        file=settings.path,
-    )
+    code = ReasonCode.REVOKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +71,7 @@ def open_identity(
     Raises:
         KeystoreError: It is missing, damaged, or another party's; or the party has another role.
         WrongPassphraseError: The passphrase does not open it.
+        RevokedError: The authority has revoked the party.
     """
     party = tenant.verifying.get(name)
     if party is None or party.role is not role:
@@ -121,6 +79,8 @@ def open_identity(
         raise KeystoreError(
             f"the configuration has no {role.value} '{name}'", hint=f"of role {role.value} it has: {known}"
         )
+    if party.revoked:
+        raise RevokedError(f"the authority has revoked {role.value} '{name}'")
     path = keystore or settings.keystore(name)
     opened = Keystore.open(path, settings.passphrase(passphrase_file, passphrase_fd))
     header = opened.header

@@ -17,7 +17,7 @@ from pipeline.sealed_models import AbsentContent
 from pipeline.sessions import UNANSWERABLE, Sessions
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
-from roles.master_unit import EntryContent
+from roles.entry_content import EntryContent
 from roles.model_state import ModelState
 from roles.refusal import Refusal, refusal_reason
 from roles.screening import ScreenedQuery, failing_proofs

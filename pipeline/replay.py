@@ -13,17 +13,20 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
+
+from msgspec import structs
 
 from pipeline.errors import PipelineError
 from pipeline.journal_fold import fold_journal, stored_chunk
 from pipeline.mailbox import Inbox
 from pipeline.transport import Message, Transport
 from pipeline.unit_process import prepare_tables
+from roles.entry_content import NOTHING, EntryContent
 from roles.judging import Judged, judge_messages
-from roles.master_unit import NOTHING, EntryContent, MasterUnit
+from roles.master_unit import MasterUnit
 from roles.screening import ScreenedChunk
 from roles.tenant import Tenant
 from schemas.chunks import Withdrawal
@@ -139,7 +142,7 @@ async def replay(
     await target.create_topics(topic_specs(tenant.name))
     await _copy_configuration(source, target, tenant)
     await asyncio.to_thread(prepare_tables, tenant, Role.MU)
-    run = _Replay(source, target, tenant, ReplayReport(stretch, speed))
+    run = _Replay(source, target, _moved(tenant, stretch.start), ReplayReport(stretch, speed))
     cpu, started = time.process_time(), time.monotonic()
     async with asyncio.TaskGroup() as group:
         group.create_task(run.feed())
@@ -180,6 +183,15 @@ async def _stretch(
     start = beginning if chunks[0] is None else min(max(chunks[0], beginning), decided)
     stop = decided if chunks[1] is None else min(max(chunks[1], start), decided)
     return Stretch(start, stop, whole=(start, stop) == (0, decided))
+
+
+def _moved(tenant: Tenant, start: int) -> Tenant:
+    """Return the tenant as the target needs it, where chunks stand that much earlier."""
+    moved = replace(tenant)
+    for entered, change in zip(tenant.roster.in_force, tenant.roster.changes, strict=True):
+        chunks, queries = entered.judges_from
+        moved.roster.enter(structs.replace(entered, judges_from=(max(0, chunks - start), queries)), change)
+    return moved
 
 
 async def _copy_configuration(source: Transport, target: Transport, tenant: Tenant) -> None:

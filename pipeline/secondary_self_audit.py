@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from pipeline import succession
 from pipeline.asked_query import asked_query
 from pipeline.audit_report import AuditedModel, AuditReport, Checked
 from pipeline.meter import Meter
@@ -101,7 +102,15 @@ class _SelfAudit:
     async def read_heads(self) -> None:
         """Take in every head of MU; as an old session is looked at as well, none is forgotten."""
         self.unit.heads.limit = sys.maxsize
-        heads = SignedMessages(self.transport, self.tenant, TopicName.HEADS, Head, self.findings, self.meter)
+        watch = succession.SuccessionWatch(self.transport, self.tenant)
+        async for word in succession.words(self.transport, self.tenant):
+            if not await watch.take(word):
+                detail = "MU told of versions of the configuration that do not continue one another"
+                self.findings.add(FindingCode.HEAD_CONTRADICTS, place_of(word), detail)
+        heads = SignedMessages(
+            *(self.transport, self.tenant, TopicName.HEADS, Head, self.findings, self.meter),
+            passing=succession.KIND,
+        )
         await heads.open()
         async for arrival, head in heads.all():
             if arrival.sender == self.tenant.party("mu").name:

@@ -10,9 +10,12 @@ import hashlib
 
 from crypto.errors import LocalProtocolError, SchemaError
 from crypto.unit_channel import UnitChannel, UnsealedError
+from pipeline import succession
 from pipeline.asked_query import asked_query
 from pipeline.dead_letters import DeadLetters
 from pipeline.heads import HeadBook
+from pipeline.high_water import Mark, refuse_rolled_back
+from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox, Publisher, sequence_of
 from pipeline.meter import Meter
 from pipeline.off_loop import off_loop
@@ -31,8 +34,10 @@ from schemas.codec import decode, encode
 from schemas.heads import Head
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
-from schemas.rounds import SESSION_BYTES, Reply, Request
+from schemas.rounds import SESSION_BYTES, Reply, Request, Subject
 from schemas.topics import TopicName, topic_name
+
+log = get_logger()
 
 WAIT_SECONDS = 5.0
 # No plan has so many; the ledger's integers end at 63 bits.
@@ -78,22 +83,37 @@ class SecondaryService:
         self._dead_letters = DeadLetters(publisher, meter)
         self._heads = Inbox(transport, tenant, TopicName.HEADS, meter=meter)
         self._cosigned = HeadBook(publisher)
+        self._seen: dict[tuple[str, int], Mark] = {}
+        self._succession = succession.SuccessionWatch(transport, tenant)
         # One session state machine: requests of all partitions take turns.
         self._turn = asyncio.Lock()
         self.inboxes: list[Inbox] = []
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
-        """Work until cancelled."""
+        """Work until cancelled.
+
+        Raises:
+            TopicRolledBackError: A topic ends before what SU has seen on it.
+            LocalProtocolError: SU would give another reply than before.
+        """
+        marks = await asyncio.to_thread(self._ledger.marks)
+        await refuse_rolled_back(self._transport, self._tenant, marks)
         await self._read_heads(cosign=False)
         await self._fold.bring_up(self._shard.partitions)
-        async with asyncio.TaskGroup() as group:
-            for partition in self._shard.partitions:
-                place = await asyncio.to_thread(self._ledger.place, partition)
-                inbox = self._inbox(partition, place.resume)
-                self.inboxes.append(inbox)
-                group.create_task(self._read_partition(inbox, place))
-            if ready is not None:
-                ready.set()
+        await asyncio.to_thread(self._ledger.note, list(self._seen.values()))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for partition in self._shard.partitions:
+                    place = await asyncio.to_thread(self._ledger.place, partition)
+                    inbox = self._inbox(partition, place.resume)
+                    self.inboxes.append(inbox)
+                    group.create_task(self._read_partition(inbox, place))
+                if ready is not None:
+                    ready.set()
+        except asyncio.CancelledError:
+            # The ordinary end: a backup made now must not look older than the last reply.
+            self._ledger.note(list(self._seen.values()))
+            raise
 
     async def _read_heads(self, *, cosign: bool) -> None:
         """Take in the heads that are on their topic by now; sign those that SU goes by."""
@@ -103,12 +123,23 @@ class SecondaryService:
             for item in items:
                 if not isinstance(item, Arrival) or item.sender != master:
                     continue
+                self._saw(TopicName.HEADS, 0, item.offset, item.message_hash)
+                if item.kind == succession.KIND:
+                    if not await self._succession.take(item):
+                        log.warning("succession_ignored", offset=item.offset)
+                    continue
                 try:
                     head = decode(Head, item.body)
                 except SchemaError:
                     continue
                 if self._unit.heads.offer(head) and cosign:
                     await self._cosigned.publish(head)
+
+    def _saw(self, topic: TopicName, partition: int, offset: int, message_hash: bytes = b"") -> None:
+        """Remember how far a topic reaches; durable with the next note to the ledger."""
+        known = self._seen.get((topic, partition))
+        if known is None or known.next_offset <= offset:
+            self._seen[topic, partition] = Mark(topic, partition, offset + 1, message_hash)
 
     def _inbox(self, partition: int, offset: int) -> Inbox:
         return Inbox(
@@ -136,7 +167,8 @@ class SecondaryService:
                     if self._unit.is_open(name) and at > behind - RESUME_WINDOW
                 }
                 place = Place(min(opened_at.values(), default=behind), max(place.judged, behind), replied)
-                await asyncio.to_thread(self._ledger.set_place, inbox.partition, place)
+                marks = list(self._seen.values())
+                await asyncio.to_thread(self._ledger.set_place, inbox.partition, place, marks)
 
     async def _take(self, item: Arrival | Refused, place: Place) -> tuple[Arrival, bytes, int]:
         """Answer or refuse a message.
@@ -184,7 +216,7 @@ class SecondaryService:
             await self._prepare(purpose)
         # Only a session that begins needs the query; the later steps follow from it.
         if purpose == QUERY and request.step == 1:
-            query = await asked_query(self._transport, self._tenant, request.subject, self._meter)
+            query = await self._query(request.subject)
         activity = _ACTIVITIES.get(purpose, "refused")
         with self._meter.activity(activity, times=int(request.step == 1)):
             began = asyncio.get_running_loop().time()
@@ -199,7 +231,7 @@ class SecondaryService:
             # Another shard has run the base transfers; the keystore is that one's to write.
             self._unit.bases = await self._fold.bases(self._unit.pool)
         if purpose in {QUERY, REFRESH}:
-            # MU publishes a head before it asks about it.
+            # MU publishes a head before it asks about it, and who may ask before it takes them in.
             await self._read_heads(cosign=True)
 
     async def _send(self, reply: Reply, partition: int, replied: int) -> int:
@@ -208,6 +240,7 @@ class SecondaryService:
         sent = await self._publisher.append(TopicName.ROUND_REPLIES, wires, partition=partition)
         if sent.position.offset != replied + len(wires) - 1:
             await self._fold.check_replies(partition, replied)
+        self._saw(TopicName.ROUND_REPLIES, partition, sent.position.offset)
         return sent.position.offset + 1
 
     def _sealed(self, reply: Reply, partition: int) -> list[bytes]:
@@ -251,6 +284,12 @@ class SecondaryService:
         if session is None and self._ledger.rows_asked(claim.client) + claim.rows > quota:
             return ReasonCode.QUOTA_EXCEEDED
         return ""
+
+    async def _query(self, subject: Subject) -> Query | None:
+        query = await asked_query(self._transport, self._tenant, subject, self._meter)
+        if query is not None:
+            self._saw(TopicName.QUERIES, subject.partition, subject.offset)
+        return query
 
 
 def refused(request: Request, reason: str) -> Reply:

@@ -1,16 +1,18 @@
-"""SU's ledger: which request of which session got which reply, and where to resume reading.
+"""SU's ledger: which request of which session got which reply, where to resume, how far topics reached.
 
 One SQLite file per shard, durable before a reply leaves. Shares and replies are not in it: SU
 recomputes them from the requests (docs/security.md, rule 3).
 """
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import StorageError
+from pipeline.high_water import Mark
 from pipeline.sqlite_file import SqliteFile
+from schemas.topics import TopicName
 
 _VERSION = 2
 _TABLES = """
@@ -26,6 +28,15 @@ CREATE TABLE IF NOT EXISTS asked (client TEXT PRIMARY KEY, rows INTEGER NOT NULL
 CREATE TABLE IF NOT EXISTS place (
     partition INTEGER PRIMARY KEY, resume INTEGER NOT NULL, judged INTEGER NOT NULL, replied INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS mark (
+    topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
+    message_hash BLOB NOT NULL, PRIMARY KEY (topic, partition)
+) WITHOUT ROWID;
+"""
+_MARK = """
+INSERT INTO mark {source} ON CONFLICT (topic, partition) DO UPDATE
+SET next_offset = excluded.next_offset, message_hash = excluded.message_hash
+WHERE excluded.next_offset > next_offset
 """
 _CONTRADICTION = """
 SELECT count(*) FROM other.step AS theirs JOIN step AS ours USING (session, step)
@@ -138,16 +149,27 @@ class SessionLedger:
         rows = self._file.rows("SELECT resume, judged, replied FROM place WHERE partition = ?", partition)
         return Place(*map(int, rows[0])) if rows else Place()
 
-    def set_place(self, partition: int, place: Place) -> None:
-        """Note how far a partition was read."""
+    def set_place(self, partition: int, place: Place, marks: Iterable[Mark] = ()) -> None:
+        """Note how far a partition was read, and how far other topics reached."""
         values = partition, place.resume, place.judged, place.replied
         # Whatever of it a power failure takes is read again, so it need not wait for the disk.
-        with self._file.connection("written") as connection:
-            connection.execute("PRAGMA synchronous=NORMAL")
-            try:
-                connection.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", values)
-            finally:
-                connection.execute("PRAGMA synchronous=FULL")
+        with self._file.transaction(wait_for_disk=False) as connection:
+            connection.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", values)
+            _note(connection, marks)
+
+    def note(self, marks: Iterable[Mark]) -> None:
+        """Note how far topics reached; what was seen before to reach farther stays."""
+        with self._file.transaction() as connection:
+            _note(connection, marks)
+
+    def marks(self) -> list[Mark]:
+        """Return how far topics reached; of the rounds, how far they were judged and answered."""
+        rows = self._file.rows("SELECT topic, partition, next_offset, message_hash FROM mark")
+        marks = [Mark(str(t), int(p), int(n), bytes(h)) for t, p, n, h in rows]
+        for partition, judged, replied in self._file.rows("SELECT partition, judged, replied FROM place"):
+            marks.append(Mark(TopicName.ROUND_REQUESTS, int(partition), int(judged)))
+            marks.append(Mark(TopicName.ROUND_REPLIES, int(partition), int(replied)))
+        return marks
 
     def adopt(self, path: Path, partitions: Collection[int]) -> list[int]:
         """Take over what another shard's ledger has of these partitions, where it is further than this one.
@@ -168,6 +190,12 @@ class SessionLedger:
             return _take_over(connection, path, partitions)
 
 
+def _note(connection: sqlite3.Connection, marks: Iterable[Mark]) -> None:
+    for mark in marks:
+        values = (str(mark.topic), mark.partition, mark.next_offset, mark.message_hash)
+        connection.execute(_MARK.format(source="VALUES (?, ?, ?, ?)"), values)
+
+
 def _take_over(connection: sqlite3.Connection, path: Path, partitions: Collection[int]) -> list[int]:
     run = connection.execute
     own = dict(run("SELECT partition, replied FROM place").fetchall())
@@ -182,4 +210,5 @@ def _take_over(connection: sqlite3.Connection, path: Path, partitions: Collectio
             run(statement, (partition,))
         run("INSERT OR REPLACE INTO place SELECT * FROM other.place WHERE partition = ?", (partition,))
         run(_COUNT_ROWS, (partition,))
+    run(_MARK.format(source="SELECT * FROM other.mark WHERE true"))
     return taken

@@ -79,7 +79,7 @@ class Sessions:
             query,
             decode_vectors(self._tenant, query.vectors, learner.query_encodings, layouts),
         )
-        client_key = self._tenant.client_keys[entry.sender]
+        client_key = self._tenant.roster.client_keys[entry.sender]
         call = await asyncio.to_thread(learner.answering, model, prepared, asked, client_key)
         sealed: list[Ciphertext] = await self.run(call, "query_rounds")
         encoded = encode_ciphertexts(self._tenant.parameters, sealed)

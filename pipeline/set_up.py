@@ -22,10 +22,10 @@ from crypto.key_generation import generate_parameters
 from crypto.parameters import Parameters
 from crypto.profiles import Profile, profile
 from crypto.validation import validate_parameters
+from pipeline.configurations import CONFIGURATION_KIND
 from pipeline.errors import PipelineError
 from pipeline.keystore import Keystore, KeystoreHeader
 from pipeline.mailbox import Publisher
-from pipeline.parties import CONFIGURATION_KIND
 from pipeline.passphrase import Passphrase
 from pipeline.rounds import PlanTooLargeError, check_plan_size
 from pipeline.settings import FILE_NAME, Settings, SettingsError, dump_settings
@@ -175,21 +175,26 @@ def read_public_key(path: Path) -> UnitPublicKey:
 
 
 def spawn_parties(
-    plan: TenantPlan, passphrase_file: Path, parties: Sequence[tuple[str, str]]
+    parameters_file: Path, keys: Path, passphrase_file: Path, parties: Sequence[tuple[str, str]]
 ) -> list[UnitPublicKey]:
     """Run key generation of (role, name) pairs, each as its own process, a few at a time.
+
+    Args:
+        parameters_file: The tenant's public parameters.
+        keys: Folder of the keystores and of the public keys.
+        passphrase_file: For the keystores.
+        parties: Whose keys.
 
     Raises:
         KeyGenerationError: A process failed.
     """
-    keys = plan.folder / "keys"
     keys.mkdir(parents=True, exist_ok=True)
 
     def run(party: tuple[str, str]) -> UnitPublicKey:
         role, name = party
         public_file = keys / f"{name}.pub"
         command = [sys.executable, "-P", "-m", "pipeline", role, "keygen", "--name", name]
-        command += ["--parameters", str(plan.folder / PARAMETERS_FILE)]
+        command += ["--parameters", str(parameters_file)]
         command += ["--keystore", str(keys / f"{name}.key"), "--public", str(public_file)]
         command += ["--passphrase-file", str(passphrase_file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

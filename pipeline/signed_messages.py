@@ -28,6 +28,7 @@ class SignedMessages(Generic[T]):
         meter: Counts what was seen.
         partition: Of the topic.
         max_bytes: Longest body.
+        passing: Kind of messages on the same topic that are read elsewhere.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class SignedMessages(Generic[T]):
         *,
         partition: int = 0,
         max_bytes: int = PART_BUDGET_BYTES,
+        passing: str | None = None,
     ) -> None:
         self._transport = transport
         self._tenant = tenant
@@ -50,6 +52,7 @@ class SignedMessages(Generic[T]):
         self._meter = meter
         self._partition = partition
         self._max_bytes = max_bytes
+        self._passing = passing
         self._inbox: Inbox | None = None
         self.end = 0
 
@@ -98,6 +101,8 @@ class SignedMessages(Generic[T]):
     def _decoded(self, message: Arrival | Refused) -> T | None:
         if isinstance(message, Refused):
             self._report(message.arrival, message.reason)
+            return None
+        if message.kind == self._passing:
             return None
         try:
             return decode(self._kind, message.body, max(len(message.body), 1))

@@ -72,6 +72,7 @@ class SnapshotAudit:
             same = (
                 snapshot.journal_head == captured.journal_head
                 and snapshot.next_offsets == captured.next_offsets
+                and snapshot.in_force == captured.in_force
                 and [model.model_id for model in snapshot.models] == list(unit.models)
                 and [query.entry for query in snapshot.open_queries]
                 == [query.entry for _, query, _ in captured.open_queries]

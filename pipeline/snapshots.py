@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from crypto.errors import SchemaError
+from crypto.errors import LocalProtocolError, SchemaError
 from pipeline.mailbox import Publisher, sequence_of
 from pipeline.sealed_models import KEPT_VERSIONS, AbsentContent, seal_model, sealed_model
+from pipeline.succession import enter_versions
 from pipeline.transport import Message, Transport
+from roles.enrolment import NotSuccessorError
 from roles.journal_index import JournalIndex
 from roles.learners import AnyLearner
 from roles.master_unit import MasterUnit
@@ -22,6 +24,7 @@ from roles.tenant import Tenant
 from schemas.codec import decode, encode
 from schemas.envelope import open_envelope
 from schemas.snapshots import ModelPlace, OpenQuery, SealedPlace, Snapshot
+from schemas.succession import InForce
 from schemas.topics import TopicName, topic_name
 
 KIND = "snapshot"
@@ -41,6 +44,7 @@ class Captured:
         next_offsets: Where to go on reading.
         models: Learner, current version, answering version and the rest of every model.
         open_queries: Entry and version of queries that are not answered.
+        in_force: Versions of the configuration that came into force.
     """
 
     journal_sequence: int
@@ -49,6 +53,7 @@ class Captured:
     next_offsets: tuple[tuple[str, int, int], ...]
     models: tuple[tuple[AnyLearner, ModelState, ModelState, ModelPlace], ...]
     open_queries: tuple[tuple[AnyLearner, OpenQuery, ModelState], ...]
+    in_force: tuple[InForce, ...] = ()
 
 
 _NOWHERE = SealedPlace(0, 0, b"", b"")
@@ -82,6 +87,7 @@ def capture(unit: MasterUnit, journal_offset: int) -> Captured:
             (unit.models[entry.model_id].learner, OpenQuery(entry, _NOWHERE), model)
             for entry, model in unit.open_queries.values()
         ),
+        tuple(unit.tenant.roster.in_force[: unit.configured]),
     )
 
 
@@ -128,6 +134,7 @@ async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
             captured.next_offsets,
             tuple(models),
             tuple(queries),
+            captured.in_force,
         )
     )
     key = f"snapshot/{captured.journal_sequence % KEPT_SNAPSHOTS}".encode()
@@ -181,6 +188,11 @@ async def unit_of_snapshot(
     async def version(learner: AnyLearner, place: SealedPlace) -> ModelState | None:
         return await sealed_model(transport, tenant, learner, place, search=True)
 
+    try:
+        await enter_versions(transport, tenant, snapshot.in_force)
+    except (NotSuccessorError, LocalProtocolError):
+        return None
+    unit.configured = len(snapshot.in_force)
     for place in snapshot.models:
         kept = unit.models[place.model_id]
         current = await version(kept.learner, place.current)

@@ -91,10 +91,22 @@ class SqliteFile:
             connection.execute(statement, values)
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection for changes of which all or none take place; durable when the block ends."""
-        with self.connection("written") as connection, _transaction(connection):
-            yield connection
+    def transaction(self, *, wait_for_disk: bool = True) -> Iterator[sqlite3.Connection]:
+        """Give the connection for changes of which all or none take place; durable when the block ends.
+
+        Args:
+            wait_for_disk: Without it they are durable with the next ones that are; only a power failure
+                takes them before.
+        """
+        with self.connection("written") as connection:
+            if not wait_for_disk:
+                connection.execute("PRAGMA synchronous=NORMAL")
+            try:
+                with _transaction(connection):
+                    yield connection
+            finally:
+                if not wait_for_disk:
+                    connection.execute("PRAGMA synchronous=FULL")
 
     @contextmanager
     def attached(self, path: Path, name: str) -> Iterator[sqlite3.Connection]:

@@ -20,9 +20,10 @@ from pipeline.snapshots import last_snapshot, unit_of_snapshot
 from pipeline.status_warnings import Lag, warnings_of
 from pipeline.transport import Transport
 from roles.arrival import Arrival
+from roles.entry_content import EntryContent
 from roles.journal_index import MemoryIndex
 from roles.kept_model import KeptModel, sealed_place
-from roles.master_unit import EntryContent, MasterUnit
+from roles.master_unit import MasterUnit
 from roles.tenant import Tenant
 from roles.unit_totals import UnitTotals
 from schemas.codec import decode

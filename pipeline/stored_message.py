@@ -88,7 +88,8 @@ class _Place:
 
     def open(self, message: Message) -> Envelope | None:
         try:
-            return open_envelope(message.value, self.topic, self.tenant.name, self.tenant.verifying.get)
+            sender = self.tenant.roster.sender(self.topic, message.offset)
+            return open_envelope(message.value, self.topic, self.tenant.name, sender)
         except SchemaError:
             return None
 

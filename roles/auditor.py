@@ -20,16 +20,19 @@ from crypto.parameters import encode_ciphertexts
 from roles.arrival import Arrival
 from roles.chunk_encodings import ChunkEncodings, Vectors
 from roles.classifiers.learner import FAULTS_OF_CHUNKS, TaughtLearner
+from roles.enrolment import NotSuccessorError, decide_configured, next_change
+from roles.entry_content import EntryContent
 from roles.findings import FindingCode, Findings
 from roles.journal_chain import Link
 from roles.journal_index import AcceptedChunk
 from roles.judging import Judged, impartial_unit
 from roles.kept_model import sealed_place
 from roles.learners import AnyLearner
-from roles.master_unit import EntryContent, MasterUnit
+from roles.master_unit import MasterUnit
 from roles.model_record import ModelRecord
 from roles.model_state import Content, ModelState
 from roles.refusal import Refusal, refusal_reason
+from roles.roster import Change
 from roles.screening import ScreenedChunk, ScreenedQuery
 from roles.tenant import Tenant
 from roles.vectors import decode_vectors
@@ -155,6 +158,8 @@ class Auditor:
     def _possible(self, entry: JournalEntry, judged: Judged | None) -> list[JournalEntry]:
         if judged is None:
             return self._possible_closing(entry)
+        if judged.arrival.topic == TopicName.CONFIG:
+            return self._possible_for_configuration(entry, judged.arrival)
         if judged.arrival.topic == TopicName.QUERIES:
             return self._possible_for_query(judged)
         return self._possible_for_chunk(judged)
@@ -175,6 +180,13 @@ class Auditor:
             # Screened in a later batch than the accepted one it is refused before it is looked at.
             possible += self._screening_refusal(unit, arrival)
         return possible
+
+    def _possible_for_configuration(self, entry: JournalEntry, arrival: Arrival) -> list[JournalEntry]:
+        try:
+            change = next_change(self.tenant, self.unit.configured, arrival)
+            return [decide_configured(self.unit, arrival, change, entry.judges_from)]
+        except (NotSuccessorError, SchemaError):
+            return []
 
     def _possible_for_query(self, judged: Judged) -> list[JournalEntry]:
         arrival = judged.arrival
@@ -278,6 +290,8 @@ class Auditor:
                 content = EntryContent(learnt=kept.model.content)
         elif entry.kind == EntryKind.ANSWERED:
             self._close(link)
+        elif entry.kind == EntryKind.CONFIGURED and judged is not None:
+            content = EntryContent(change=self._change(judged.arrival))
         before = {name: kept.model for name, kept in self.unit.models.items()}
         try:
             self.unit.apply(entry, link.entry_id, content)
@@ -288,6 +302,12 @@ class Auditor:
             return
         self._remember_sufficiency(entry, before)
         self.record.folded(link, self.unit, self.unknown if self.complete else set(self.unit.models))
+
+    def _change(self, arrival: Arrival) -> Change | None:
+        try:
+            return next_change(self.tenant, self.unit.configured, arrival)
+        except (NotSuccessorError, SchemaError):
+            return None
 
     def _nothing(self) -> Vectors:
         """Return a chunk that adds nothing, in the place of one that is not there."""

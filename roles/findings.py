@@ -20,6 +20,7 @@ class FindingCode(StrEnum):
     RECEIPT_MISSING = "receipt_missing"
     RECEIPT_CONTRADICTS = "receipt_contradicts"
     HEAD_CONTRADICTS = "head_contradicts"
+    CONFIGURATION_FORKED = "configuration_forked"
     MODEL_DIFFERS = "model_differs"
     MODEL_MISSING = "model_missing"
     SNAPSHOT_DIFFERS = "snapshot_differs"

@@ -15,11 +15,13 @@ from crypto.errors import LayoutError, LocalProtocolError
 from roles.arrival import Arrival
 from roles.chunk_encodings import ChunkEncodings, Vectors
 from roles.classifiers.learner import CountingLearner
+from roles.entry_content import NOTHING, EntryContent
 from roles.journal_index import JournalIndex, MemoryIndex
 from roles.kept_model import KeptModel, move_on, sealed_place, waiting_chunk
 from roles.learners import learners_of
 from roles.model_state import Content, ModelState
 from roles.refusal import Refusal
+from roles.roster import Change, in_force
 from roles.screening import (
     ScreenedChunk,
     ScreenedQuery,
@@ -40,24 +42,6 @@ MAX_WAITING = 256
 """Chunks that a model may be behind; then MU takes no more of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class EntryContent:
-    """What an entry names and does not hold.
-
-    Attributes:
-        vectors: Of the chunk, for ``accept`` and ``withdraw``.
-        query_id: The query's own id, for ``query``.
-        learnt: The model's content after it, for ``learnt``.
-    """
-
-    vectors: Vectors = field(default_factory=dict, repr=False)
-    query_id: bytes = b""
-    learnt: Content | None = field(default=None, repr=False)
-
-
-NOTHING = EntryContent()
-
-
 @dataclass(slots=True)
 class MasterUnit:
     """State of a tenant's models at MU, and the rules by which it changes.
@@ -71,6 +55,7 @@ class MasterUnit:
         open_queries: Queries accepted and not yet answered, with the version that answers them, by
             message id.
         next_offset: Per (topic, partition), where to go on reading.
+        configured: How many versions of the configuration came into force after the first.
     """
 
     tenant: Tenant
@@ -80,6 +65,7 @@ class MasterUnit:
     next_sequence: int = 0
     open_queries: dict[bytes, tuple[JournalEntry, ModelState]] = field(default_factory=dict)
     next_offset: dict[tuple[str, int], int] = field(default_factory=dict)
+    configured: int = 0
     encodings: ChunkEncodings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -328,6 +314,8 @@ class MasterUnit:
                 self._close(entry)
             case EntryKind.LEARNT:
                 self._learn(entry, content.learnt)
+            case EntryKind.CONFIGURED:
+                self._configure(entry, content.change)
             case EntryKind.REJECT:
                 pass
             case _:
@@ -369,6 +357,12 @@ class MasterUnit:
         for model_id, model in remaining.items():
             self.models[model_id].lose(model, entry.records, known.sequence)
         self.index.withdraw(entry)
+
+    def _configure(self, entry: JournalEntry, change: Change | None) -> None:
+        if change is None:
+            raise LocalProtocolError(f"journal entry {entry.sequence} without its configuration")
+        self.tenant.roster.enter(in_force(entry), change)
+        self.configured += 1
 
     def _close(self, entry: JournalEntry) -> None:
         closed = self.open_queries.get(entry.message_hash)

@@ -192,7 +192,7 @@ class SecondaryUnit:
         client_key = None
         if subject.purpose == QUERY:
             query = self._checked_query(subject, query)
-            client_key = self.tenant.client_keys[subject.client]
+            client_key = self.tenant.roster.client_keys[subject.client]
         if now and subject.purpose in {QUERY, REFRESH}:
             self.heads.check(subject, version=subject.purpose == QUERY)
         return learner.secondary(subject, query, client_key)
@@ -203,7 +203,7 @@ class SecondaryUnit:
             raise PlanViolationError("the request does not match the client's query")
         if not 1 <= query.rows <= self.tenant.configuration.limits.max_query_rows:
             raise Refusal(ReasonCode.TOO_MANY_ROWS)
-        if subject.client not in self.tenant.client_keys:
+        if subject.client not in self.tenant.roster.client_keys:
             raise PlanViolationError("the client is not enrolled")
         return query
 

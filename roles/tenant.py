@@ -6,7 +6,7 @@ the rest of the roles may trust them.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -21,6 +21,7 @@ from crypto.service_key import joint_key
 from crypto.validation import validate_parameters, validate_public_key
 from roles.classifiers.hoeffding_tree_growth import TreeSettings
 from roles.classifiers.logistic_regression_schedule import LogisticSchedule
+from roles.roster import Roster
 from schemas.codec import encode
 from schemas.configuration import Configuration, Limits, Party
 from schemas.data_schema import DataSchema, decode_schema
@@ -66,6 +67,7 @@ class Tenant:
         schema: The data schema.
         verifying: Verification key and role by sender name.
         client_keys: h_C by client name.
+        roster: Who may send what from which place on, beginning with this configuration.
     """
 
     configuration: Configuration
@@ -76,6 +78,11 @@ class Tenant:
     schema: DataSchema
     verifying: dict[str, VerifyingParty]
     client_keys: dict[str, PublicKey]
+    roster: Roster = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # The one thing of a tenant that changes; everything else is as it was when the process started.
+        object.__setattr__(self, "roster", Roster(self.configuration, self.verifying, self.client_keys))
 
     @property
     def name(self) -> str:
@@ -193,7 +200,7 @@ def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant
         parameters = Parameters(chosen, modulus, int.from_bytes(configuration.generator, "big"))
         validate_parameters(parameters)
         keys = {
-            party.name: _checked_key(parameters, configuration.tenant, party)
+            party.name: checked_key(parameters, configuration.tenant, party)
             for party in configuration.parties
             if party.role in {"mu", "su", "client"}
         }
@@ -206,6 +213,7 @@ def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant
                 Role(party.role),
                 Ed25519PublicKey.from_public_bytes(party.verify_key),
                 configuration.key_epoch,
+                party.revoked,
             )
             for party in configuration.parties
         }
@@ -299,7 +307,15 @@ def _checked_model(spec: ModelSpec, schema: DataSchema) -> ModelSpec:
     return spec
 
 
-def _checked_key(parameters: Parameters, tenant: str, party: Party) -> PublicKey:
+def checked_key(parameters: Parameters, tenant: str, party: Party) -> PublicKey:
+    """Return a party's public key, its proof of knowledge verified.
+
+    Raises:
+        InvalidKeyError: The key or its proof fails its checks.
+
+    Cost:
+        Two powers.
+    """
     h = int.from_bytes(party.public_key, "big")
     validate_public_key(parameters, h)
     public = PublicKey(parameters, h)

@@ -10,6 +10,7 @@ from roles.chunk_encodings import Vectors
 from roles.classifiers.learner import CountingLearner
 from roles.kept_model import waiting_chunk
 from roles.master_unit import MasterUnit
+from roles.roster import Change
 from schemas.journal import JournalEntry
 
 
@@ -36,3 +37,8 @@ class UnitTotals(MasterUnit):
         for kept in self.models.values():
             lost = kept.model.losing(entry.sender, entry.records, kept.model.content)
             kept.lose(lost, entry.records, accepted_at)
+
+    def _configure(self, entry: JournalEntry, change: Change | None) -> None:
+        # Totals need no sender: what the journal accepted is accepted.
+        del entry, change
+        self.configured += 1

@@ -21,6 +21,8 @@ class Party(WireStruct):
         public_key: h of its DT-PKC key, |N²| bits big-endian; empty for owners and the authority.
         key_proof: Proof of knowledge of θ for `public_key`; empty where that is empty.
         exchange_key: X25519 public key of a unit, 32 bytes; empty for all others.
+        revoked: It may send nothing any more. A party is never taken off the list: its name and key
+            stay its own, and what it sent before can still be checked.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Party(WireStruct):
     public_key: bytes
     key_proof: bytes
     exchange_key: bytes = b""
+    revoked: bool = False
 
 
 class Limits(WireStruct):
@@ -54,7 +57,12 @@ class Limits(WireStruct):
 
 
 class Configuration(WireStruct):
-    """Everything public that the parties of one tenant agree on."""
+    """Everything public that the parties of one tenant agree on.
+
+    Attributes:
+        version: From 1; every version continues the one before it.
+        previous: Hash of the version before; empty in the first one.
+    """
 
     tenant: str
     version: int
@@ -66,6 +74,7 @@ class Configuration(WireStruct):
     models: tuple[ModelSpec, ...]
     limits: Limits
     parties: tuple[Party, ...]
+    previous: bytes = b""
 
 
 class UnitPublicKey(WireStruct):

@@ -19,6 +19,7 @@ from schemas.errors import (
     BadSignatureError,
     MalformedMessageError,
     MessageTooLargeError,
+    RevokedSenderError,
     UnknownSenderError,
     UnsupportedVersionError,
     WrongKeyEpochError,
@@ -84,6 +85,7 @@ class VerifyingParty:
     role: Role
     key: Ed25519PublicKey
     key_epoch: int
+    revoked: bool = False
 
 
 class _Signed(WireStruct):
@@ -132,7 +134,7 @@ def open_envelope(
     """Check a received message, cheapest first, and return its envelope.
 
     The order decides which reason is reported: size, outer structure and version, sender
-    known, topic allowed to the sender's role, signature, strict schema, topic and tenant that
+    known and not revoked, topic allowed to the sender's role, signature, strict schema, topic and tenant that
     were signed, key epoch. Before the signature only the version and the sender's name are
     looked at, in a bounded read that trusts neither.
 
@@ -144,14 +146,16 @@ def open_envelope(
 
     Raises:
         MessageTooLargeError, MalformedMessageError, UnsupportedVersionError,
-        UnknownSenderError, WrongTopicError, BadSignatureError, WrongTenantError,
-        WrongKeyEpochError: the first check that failed; `code` is its reason.
+        UnknownSenderError, RevokedSenderError, WrongTopicError, BadSignatureError,
+        WrongTenantError, WrongKeyEpochError: the first check that failed; `code` is its reason.
     """
     outer = decode(_Signed, data, MAX_MESSAGE_BYTES)
     fields = unpack(outer.signed)
     party = verify_key_of(_claimed_sender(fields))
     if party is None:
         raise UnknownSenderError("the sender is not in the signed configuration")
+    if party.revoked:
+        raise RevokedSenderError("the sender is revoked")
     if not allowed_writer(party.role, topic):
         raise WrongTopicError(f"a sender of role {party.role} does not write {topic}")
     try:

@@ -41,6 +41,12 @@ class UnknownSenderError(SchemaError):
     code = ReasonCode.UNKNOWN_SENDER
 
 
+class RevokedSenderError(SchemaError):
+    """The sender was enrolled and is revoked where this message stands."""
+
+    code = ReasonCode.REVOKED
+
+
 class WrongTopicError(SchemaError):
     """The sender may not write this topic, or the message was signed for another."""
 

@@ -21,6 +21,7 @@ class EntryKind(StrEnum):
     QUERY = "query"
     ANSWERED = "answered"
     LEARNT = "learnt"
+    CONFIGURED = "configured"
 
 
 CLOSING = frozenset({EntryKind.ANSWERED, EntryKind.LEARNT})
@@ -35,12 +36,12 @@ class JournalEntry(WireStruct):
         previous: Id of the entry before.
         kind: One of `EntryKind`.
         topic: Where the message decided on lies, with `partition` and `offset`; for ``learnt`` where
-            the model after it lies sealed.
+            the model after it lies sealed, for ``configured`` the configuration.
         partition: See `topic`.
         offset: See `topic`; of its last part, if it came in parts.
         message_hash: Id of that message.
         sender: Owner or client; empty if unknown.
-        sender_sequence: The sender's own number for it.
+        sender_sequence: The sender's own number for it; for ``configured`` the version.
         records: Records it adds (or takes out), rows for a query; for ``learnt`` those of all chunks.
         reason: Reason code of a reject, or why a model did not learn a chunk; else empty.
         model_id: The model that a query asks or that learnt; empty where all are meant.
@@ -48,7 +49,10 @@ class JournalEntry(WireStruct):
         about: For ``answered`` and ``learnt`` the sequence of the entry that this one closes; of
             several chunks learnt together that of the last one.
         invalid: For ``learnt`` how many records of each chunk are no valid ones.
-        result: For ``answered`` the hash of the answer's body, for ``learnt`` that of the model.
+        result: For ``answered`` the hash of the answer's body, for ``learnt`` that of the model, for
+            ``configured`` that of the configuration.
+        judges_from: For ``configured`` the first offsets of chunks and of queries that are judged by it;
+            (0, 0) else.
     """
 
     sequence: int
@@ -67,6 +71,7 @@ class JournalEntry(WireStruct):
     about: int = 0
     invalid: tuple[int, ...] = ()
     result: bytes = b""
+    judges_from: tuple[int, int] = (0, 0)
 
 
 class Receipt(WireStruct):

@@ -28,6 +28,8 @@ class ReasonCode(StrEnum):
 
     TOO_LARGE = "too_large"
     WRONG_TOPIC = "wrong_topic"
+    REVOKED = "revoked"
+    NOT_SUCCESSOR = "not_successor"
     UNKNOWN_SENDER = "unknown_sender"
     BAD_SIGNATURE = "bad_signature"
     MALFORMED = "malformed"
@@ -127,6 +129,16 @@ _REASONS: dict[ReasonCode, Reason] = {
         "The sender is not in the tenant's signed configuration.",
         "Have the authority register the sender, or check its name.",
         _E.REFUSED,
+    ),
+    _R.REVOKED: Reason(
+        "The authority has revoked the sender.",
+        "Ask the authority; a name that was revoked is not given again.",
+        _E.REFUSED,
+    ),
+    _R.NOT_SUCCESSOR: Reason(
+        "A configuration does not continue the one in force, or changes more than owners and clients.",
+        "Make the next version with `privml authority enroll` or `privml authority revoke`.",
+        _E.CONFIGURATION,
     ),
     _R.BAD_SIGNATURE: Reason(
         "The signature does not verify over the received bytes.",

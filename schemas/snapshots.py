@@ -6,6 +6,7 @@ stream; what does (which messages were accepted) is in the journal, which is kep
 
 from schemas.codec import WireStruct
 from schemas.journal import JournalEntry
+from schemas.succession import InForce
 
 
 class SealedModel(WireStruct):
@@ -112,6 +113,7 @@ class Snapshot(WireStruct):
         next_offsets: Per (topic, partition), where to go on reading.
         models: All models, in the configuration's order.
         open_queries: In the order in which they were accepted.
+        in_force: Versions of the configuration after the first, and since when they are in force.
     """
 
     journal_sequence: int
@@ -120,3 +122,4 @@ class Snapshot(WireStruct):
     next_offsets: tuple[tuple[str, int, int], ...]
     models: tuple[ModelPlace, ...]
     open_queries: tuple[OpenQuery, ...]
+    in_force: tuple[InForce, ...] = ()

@@ -11,8 +11,9 @@ from pipeline.mailbox import Publisher, sequence_of
 from pipeline.memory_transport import MemoryBroker, MemoryTransport
 from roles.arrival import Arrival
 from roles.chunk_encodings import Vectors
+from roles.entry_content import NOTHING, EntryContent
 from roles.judging import Judged, judge_messages
-from roles.master_unit import NOTHING, EntryContent, MasterUnit
+from roles.master_unit import MasterUnit
 from roles.model_state import ModelState
 from roles.screening import ScreenedChunk, ScreenedQuery
 from schemas.chunks import Withdrawal

@@ -194,8 +194,8 @@ def _who(
     tenant: str | None, parties: Sequence[str] | None, config: Path | None, transport: str | None
 ) -> "tuple[str, list[Member], str | None]":
     """Return the tenant's name, who takes part, and where the topics are if that is known."""
+    from pipeline.configurations import fetch_tenant
     from pipeline.kafka_acl import Member
-    from pipeline.parties import fetch_tenant
     from pipeline.settings import load_settings, settings_path
     from pipeline.topic_urls import open_transport
 
@@ -212,7 +212,7 @@ def _who(
     async def fetch() -> "list[Member]":
         async with open_transport(url) as opened:
             configuration = (await fetch_tenant(settings, opened, insecure=True)).configuration
-        return [Member(party.name, Role(party.role)) for party in configuration.parties]
+        return [Member(party.name, Role(party.role)) for party in configuration.parties if not party.revoked]
 
     return settings.tenant, _distinct([*run_command(fetch()), *beside]), url
 

@@ -30,7 +30,7 @@ def audit(
     Ends with 1 if anything is not as it must be.
     """
     from pipeline.audit import audit as run_audit
-    from pipeline.parties import fetch_tenant
+    from pipeline.configurations import fetch_first_tenant
     from pipeline.settings import load_settings, settings_path
     from pipeline.topic_urls import open_transport
 
@@ -38,7 +38,7 @@ def audit(
 
     async def run() -> "AuditReport":
         async with open_transport(transport or settings.transport) as opened:
-            tenant = await fetch_tenant(settings, opened, insecure=True)
+            tenant = await fetch_first_tenant(settings, opened, insecure=True)
             return await run_audit(opened, tenant, proofs=not skip_proofs)
 
     report_audit(run_command(run()), Output(json))

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.enrolment import add_enrolment
 from pipeline.commands.output import JsonOption, Output, progress
 from schemas.topics import NAME_PATTERN, TENANT_PATTERN, Role
 
 app = typer.Typer(no_args_is_help=True, help="Set a tenant up: parameters, keys, signed configuration.")
+add_enrolment(app)
 
 
 @app.command()
@@ -35,8 +37,12 @@ def init(
     dir: Annotated[Path, typer.Option("--dir", help="Folder for settings, keys and state.")],
     schema: Annotated[Path, typer.Option(help="Data schema, as `privml schema infer` writes it.")],
     passphrase_file: Annotated[Path, typer.Option(help="File whose first line seals the keystores.")],
-    owner: Annotated[list[str], typer.Option(help="Name of a data owner; repeat for more.")],
-    client: Annotated[list[str], typer.Option(help="Name of a client; repeat for more.")],
+    owner: Annotated[
+        list[str] | None, typer.Option(help="Name of a data owner; repeat for more.", show_default=False)
+    ] = None,
+    client: Annotated[
+        list[str] | None, typer.Option(help="Name of a client; repeat for more.", show_default=False)
+    ] = None,
     tenant: Annotated[str, typer.Option(help="Name of the tenant.")] = "demo",
     transport: Annotated[
         str | None, typer.Option(help="Where the topics go. [default: log:DIR/topics]", show_default=False)
@@ -108,7 +114,8 @@ def init(
         raise typer.BadParameter(
             f"profile '{profile}' is not secure; add --insecure for trials", param_hint="--profile"
         )
-    names = [*owner, *client]
+    owners, clients = owner or [], client or []
+    names = [*owners, *clients]
     if len(set(names)) != len(names) or set(names) & {"mu", "su", "authority"}:
         raise typer.BadParameter("every party needs a name of its own", param_hint="--owner / --client")
     if not all(re.search(NAME_PATTERN, name) for name in names):
@@ -130,8 +137,8 @@ def init(
         profile,
         insecure,
         data_schema,
-        tuple(owner),
-        tuple(client),
+        tuple(owners),
+        tuple(clients),
         limits,
         models,
         chunk_records,
@@ -141,9 +148,9 @@ def init(
     units = [read_public_key(path) for path in unit_key or []]
     known = {key.party.role for key in units}
     missing = [(role.value, role.value) for role in (Role.MU, Role.SU) if role.value not in known]
-    missing += [(Role.OWNER.value, name) for name in owner] + [(Role.CLIENT.value, name) for name in client]
+    missing += [(Role.OWNER.value, name) for name in owners] + [(Role.CLIENT.value, name) for name in clients]
     output.say(f"drawing keys of {len(missing)} parties, each in its own process")
-    keys = [*units, *spawn_parties(plan, passphrase_file, missing)]
+    keys = [*units, *spawn_parties(dir / PARAMETERS_FILE, dir / "keys", passphrase_file, missing)]
     settings, configuration = make_tenant(plan, keys, passphrase_file)
     output.say(f"tenant '{tenant}' is ready: start `privml mu` and `privml su` with --config {settings.path}")
     output.result(

@@ -159,8 +159,9 @@ async def _predict(
 
     from crypto.plaintext_proof import table_bits
     from pipeline.client_service import ClientService
+    from pipeline.configurations import fetch_tenant
     from pipeline.meter import Meter
-    from pipeline.parties import fetch_tenant, open_identity
+    from pipeline.parties import open_identity
     from pipeline.query_book import QueryBook
     from pipeline.row_asking import RowAsker
     from pipeline.topic_urls import open_transport
@@ -170,7 +171,7 @@ async def _predict(
     loop = asyncio.get_running_loop()
     started = loop.time()
     async with open_transport(settings.transport) as transport:
-        tenant = await fetch_tenant(settings, transport)
+        tenant = await fetch_tenant(settings, transport, remember=True)
         model = model_id or tenant.configuration.models[0].model_id
         learner = learner_of(tenant, tenant.model(model))
         identity = open_identity(

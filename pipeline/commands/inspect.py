@@ -89,7 +89,7 @@ def _show(kind: str, fields: dict[str, Any], output: Output) -> None:
 def _with_tenant(
     config: "Path | None", transport_url: str | None, look: "Callable[[Transport, Tenant], Awaitable[Any]]"
 ) -> Any:
-    from pipeline.parties import fetch_tenant
+    from pipeline.configurations import fetch_first_tenant
     from pipeline.settings import load_settings, settings_path
     from pipeline.topic_urls import open_transport
 
@@ -97,6 +97,6 @@ def _with_tenant(
 
     async def run() -> Any:
         async with open_transport(transport_url or settings.transport) as transport:
-            return await look(transport, await fetch_tenant(settings, transport, insecure=True))
+            return await look(transport, await fetch_first_tenant(settings, transport, insecure=True))
 
     return run_command(run())

@@ -10,6 +10,7 @@ import typer
 from pipeline.commands.acl import app as acl_app
 from pipeline.commands.audit import audit
 from pipeline.commands.authority import app as authority_app
+from pipeline.commands.backup import backup, restore
 from pipeline.commands.client import app as client_app
 from pipeline.commands.client import predict
 from pipeline.commands.demo import demo
@@ -74,6 +75,8 @@ app.command()(doctor)
 app.command()(estimate)
 app.command()(audit)
 app.command()(replay)
+app.command()(backup)
+app.command()(restore)
 app.command()(errors)
 
 

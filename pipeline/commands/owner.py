@@ -220,10 +220,11 @@ def _as_owner(
     from dataclasses import replace
 
     from crypto.plaintext_proof import table_bits
+    from pipeline.configurations import fetch_tenant
     from pipeline.meter import Meter
     from pipeline.outbox import Outbox
     from pipeline.owner_service import OwnerService
-    from pipeline.parties import fetch_tenant, open_identity
+    from pipeline.parties import open_identity
     from pipeline.process_lock import sole_process
     from pipeline.settings import load_settings, settings_path
     from pipeline.topic_urls import open_transport
@@ -235,7 +236,7 @@ def _as_owner(
 
     async def run() -> dict[str, Any]:
         async with open_transport(settings.transport) as transport:
-            tenant = await fetch_tenant(settings, transport)
+            tenant = await fetch_tenant(settings, transport, remember=True)
             identity = open_identity(
                 settings,
                 tenant,

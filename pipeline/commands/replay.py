@@ -36,7 +36,7 @@ def replay(
     No keystore, no journal, no SU: the unit that learns lives in memory and is forgotten. Ends with
     1 if the whole stream gives another model than the recorded one.
     """
-    from pipeline.parties import fetch_tenant
+    from pipeline.configurations import fetch_first_tenant
     from pipeline.replay import Speed
     from pipeline.replay import replay as run_replay
     from pipeline.settings import load_settings, settings_path
@@ -54,7 +54,7 @@ def replay(
 
     async def run() -> "ReplayReport":
         async with open_transport(transport or settings.transport) as source, open_transport(to) as target:
-            tenant = await fetch_tenant(settings, source, insecure=True)
+            tenant = await fetch_first_tenant(settings, source, insecure=True)
             return await run_replay(source, target, tenant, (start, stop), Speed(speed))
 
     report = run_command(run())

@@ -42,8 +42,9 @@ def add_self_audit(app: typer.Typer, role: Role) -> None:
         import os
         from concurrent.futures import ThreadPoolExecutor
 
+        from pipeline.configurations import fetch_first_tenant
         from pipeline.master_self_audit import audit_master
-        from pipeline.parties import fetch_tenant, open_identity
+        from pipeline.parties import open_identity
         from pipeline.secondary_self_audit import audit_secondary
         from pipeline.settings import load_settings, settings_path
         from pipeline.topic_urls import open_transport
@@ -54,7 +55,7 @@ def add_self_audit(app: typer.Typer, role: Role) -> None:
 
         async def run() -> "AuditReport":
             async with open_transport(transport or settings.transport) as opened:
-                tenant = await fetch_tenant(settings, opened, insecure=True)
+                tenant = await fetch_first_tenant(settings, opened, insecure=True)
                 identity = open_identity(
                     settings,
                     tenant,

@@ -36,14 +36,14 @@ def status(
 async def _look(
     config: "Path | None", transport_url: str | None, watch: float | None, output: Output
 ) -> None:
-    from pipeline.parties import fetch_tenant
+    from pipeline.configurations import fetch_first_tenant
     from pipeline.settings import load_settings, settings_path
     from pipeline.status import StatusWatch
     from pipeline.topic_urls import open_transport
 
     settings = load_settings(settings_path(config))
     async with open_transport(transport_url or settings.transport) as transport:
-        watching = StatusWatch(transport, await fetch_tenant(settings, transport, insecure=True))
+        watching = StatusWatch(transport, await fetch_first_tenant(settings, transport, insecure=True))
         while True:
             found = await watching.look()
             output.result("status", found)

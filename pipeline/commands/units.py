@@ -126,14 +126,15 @@ async def _serve(
     insecure: bool,
     output: Output,
 ) -> None:
-    from pipeline.parties import fetch_tenant, open_identity
+    from pipeline.configurations import fetch_first_tenant
+    from pipeline.parties import open_identity
     from pipeline.topic_urls import open_transport
     from pipeline.unit_process import run_unit
     from roles.unit_keys import unit_keys
 
     keystore, passphrase_file, passphrase_fd = keys
     async with open_transport(settings.transport) as transport:
-        tenant = await fetch_tenant(settings, transport, insecure=insecure)
+        tenant = await fetch_first_tenant(settings, transport, insecure=insecure, remember=True)
         identity: Identity = open_identity(
             settings,
             tenant,

@@ -154,7 +154,7 @@ def changed_model(draws: Draws, spec: ModelSpec) -> ModelSpec:
 @pytest.fixture
 def checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check each key once: below only models change."""
-    original = tenant_module._checked_key
+    original = tenant_module.checked_key
     kept: dict[Party, PublicKey] = {}
 
     def checked(parameters: Parameters, tenant: str, party: Party) -> PublicKey:
@@ -162,7 +162,7 @@ def checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
             kept[party] = original(parameters, tenant, party)
         return kept[party]
 
-    monkeypatch.setattr(tenant_module, "_checked_key", checked)
+    monkeypatch.setattr(tenant_module, "checked_key", checked)
 
 
 @pytest.mark.usefixtures("checked_once")

@@ -17,7 +17,7 @@ from command_output import read_objects
 from doubles import seeded_coins
 
 from pipeline.commands.main import main
-from pipeline.parties import fetch_tenant
+from pipeline.configurations import fetch_tenant
 from pipeline.settings import load_settings
 from pipeline.topic_urls import open_transport
 from roles.tenant import Tenant

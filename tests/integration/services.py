@@ -6,7 +6,7 @@ would survive on a host: the topics, the keystores' content, SU's ledger and the
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,12 +16,15 @@ from typing import Self
 import msgpack
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from doubles import seeded_coins
+from msgspec import structs
 from round_trips import random_records
 from tenants import SmallTenant, exchange_secret, signing_key, small_tenant
 
 from crypto.dtpkc import WeakPrivateKey
 from crypto.key_generation import generate_weak_key
+from crypto.key_proof import prove_key
 from crypto.unit_channel import UnitChannel
 from pipeline.client_service import Answered as Labels
 from pipeline.client_service import ClientService
@@ -42,14 +45,15 @@ from roles.classifiers.naive_bayes_table import TableShape
 from roles.classifiers.naive_bayes_twin import NaiveBayesTwin
 from roles.client import make_query, read_answer
 from roles.encoding import EncodedRecords, count_table
+from roles.enrolment import next_version
 from roles.learners import AnyLearner, learner_of
 from roles.master_unit import MasterUnit
 from roles.model_state import ModelState
 from roles.secondary_unit import SecondaryUnit
-from roles.tenant import Tenant
-from roles.unit_keys import UnitKeys, unit_channel, unit_keys
+from roles.tenant import Tenant, service_key_context
+from roles.unit_keys import UnitKeys, draw_party, unit_channel, unit_keys
 from schemas.codec import decode, encode
-from schemas.configuration import Limits
+from schemas.configuration import Configuration, Limits, Party
 from schemas.data_schema import DataSchema
 from schemas.envelope import VerifyingParty
 from schemas.journal import DeadLetter, JournalEntry, Receipt
@@ -177,8 +181,11 @@ class House:
             "b": signing_key("owner b"),
             "d": signing_key("client d"),
         }
+        parties = (self._party("b", Role.OWNER), self._party("d", Role.CLIENT))
+        configuration = self.small.tenant.configuration
         self.tenant: Tenant = replace(
             self.small.tenant,
+            configuration=structs.replace(configuration, parties=(*configuration.parties, *parties)),
             verifying={
                 **self.small.tenant.verifying,
                 "b": VerifyingParty("b", Role.OWNER, self.signing["b"].public_key(), 1),
@@ -198,7 +205,19 @@ class House:
             )
             for secrets in (self.small.master, self.small.secondary)
         }
+        self.configurations: list[Configuration] = [self.tenant.configuration]
         self.meters = {"mu": Meter(), "su": Meter()}
+
+    def _party(self, name: str, role: Role) -> Party:
+        verify = self.signing[name].public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        public, proof = b"", b""
+        if role is Role.CLIENT:
+            parameters = self.small.tenant.parameters
+            key = self.client_keys[name]
+            public = key.public.h.to_bytes(parameters.component_bytes, "big")
+            context = service_key_context(self.small.tenant.name, role, name)
+            proof = prove_key(key, context, seeded_coins(f"proof {name}")).encode(parameters)
+        return Party(name, role.value, verify, public, proof)
 
     async def __aenter__(self) -> Self:
         await self.transport().create_topics(topic_specs(self.tenant.name))
@@ -230,7 +249,8 @@ class House:
             keys = self.units["mu"].open()
             publisher = self.publisher("mu", handle)
             with contextlib.closing(self.index()) as index:
-                service = MasterService(handle, self.tenant, keys, publisher, index, self.meters["mu"], pool)
+                tenant = replace(self.tenant)
+                service = MasterService(handle, tenant, keys, publisher, index, self.meters["mu"], pool)
                 await service.recover()
                 async with _running(service):
                     yield service
@@ -242,14 +262,14 @@ class House:
         """Run SU, or a shard of it, around the block."""
         handle = transport or self.transport()
         with contextlib.closing(ledger or self.ledger(shard)) as opened, ThreadPoolExecutor(1) as pool:
-            keys = self.units["su"].open()
+            keys, tenant = self.units["su"].open(), replace(self.tenant)
             unit = SecondaryUnit(
-                self.tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
+                tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
             )
             publisher = self.publisher("su", handle)
-            channel = unit_channel(self.tenant, "su", keys)
+            channel = unit_channel(tenant, "su", keys)
             service = SecondaryService(
-                handle, self.tenant, unit, channel, publisher, opened, self.meters["su"], shard
+                handle, tenant, unit, channel, publisher, opened, self.meters["su"], shard
             )
             async with _running(service):
                 yield service
@@ -338,6 +358,33 @@ class House:
         (answer,) = self.answers()
         return list(read_answer(self.learner(), self.client_keys[client], query, answer).labels)
 
+    # --- who takes part
+
+    def newcomer(self, name: str, role: Role) -> Party:
+        """Draw the keys of an owner or a client; return what the authority is handed."""
+        tenant, coins = self.tenant, seeded_coins(f"newcomer {name}")
+        secrets, party = draw_party(tenant.parameters, tenant.name, role.value, name, coins)
+        self.signing[name] = Ed25519PrivateKey.from_private_bytes(secrets["signing_key"])
+        if role is Role.CLIENT:
+            theta = int.from_bytes(secrets["theta"], "big")
+            self.client_keys[name] = WeakPrivateKey.from_theta(tenant.parameters, theta)
+        return party
+
+    async def configure(self, *newcomers: Party, revoked: Sequence[str] = ()) -> Configuration:
+        """Publish the next version of the configuration, as the authority does."""
+        if not self.messages(TopicName.CONFIG):
+            await self.put_configuration(self.configurations[0])
+        version = next_version(self.configurations[-1], newcomers, revoked)
+        self.configurations.append(version)
+        await self.put_configuration(version)
+        return version
+
+    async def put_configuration(self, version: Configuration, sender: str = "authority") -> None:
+        """Put a configuration on its topic, signed by anybody."""
+        publisher = self.publisher(sender)
+        key = b"configuration/%d" % version.version
+        await publisher.publish(TopicName.CONFIG, "configuration", version.version, encode(version), key=key)
+
     # --- what they know
 
     def records(self, size: int, seed: int | str) -> EncodedRecords:
@@ -391,7 +438,7 @@ class House:
 
     async def state(self) -> MasterUnit:
         """Return MU's state from the log alone."""
-        return await fold_journal(self.transport(), self.tenant)
+        return await fold_journal(self.transport(), replace(self.tenant))
 
 
 @contextlib.asynccontextmanager

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from integration.deployment import COLUMNS, PATIENCE, Deployment, rows, write_csv
 
+from pipeline.configurations import fetch_tenant
 from pipeline.meter import Meter
-from pipeline.parties import fetch_tenant, open_identity
+from pipeline.parties import open_identity
 from pipeline.rounds import PARTITIONS
 from pipeline.rounds_record import RoundsRecord
 from pipeline.settings import load_settings

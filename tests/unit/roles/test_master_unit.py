@@ -22,13 +22,14 @@ from roles.classifiers.hoeffding_tree import TreeLearner
 from roles.classifiers.learner import QUERY, TaughtChunk, refresh_subject_of
 from roles.classifiers.naive_bayes import NaiveBayesLearner
 from roles.client import make_query
+from roles.entry_content import NOTHING, EntryContent
 from roles.findings import Findings, Place
 from roles.journal_chain import Link
 from roles.journal_index import MemoryIndex
 from roles.judging import judge_messages
 from roles.kept_model import KeptModel
 from roles.learners import AnyLearner
-from roles.master_unit import NOTHING, EntryContent, MasterUnit
+from roles.master_unit import MasterUnit
 from roles.model_state import Content, ModelState
 from roles.refusal import refusal_reason
 from roles.screening import ScreenedChunk, ScreenedQuery, failing_proofs

@@ -1,0 +1,168 @@
+"""The next version of a configuration: what may change, and how it is checked.
+
+Owners and clients may come, and be revoked; nothing else changes: not the modulus, the units, the data
+schema, the models or the limits. So no coin, no session and no model changes either
+(docs/protocols.md §8).
+"""
+
+import re
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import structs
+
+from crypto.dtpkc import PublicKey
+from crypto.errors import CryptoError, LocalProtocolError, PrivMLError
+from roles.arrival import Arrival
+from roles.master_unit import MasterUnit
+from roles.roster import JUDGED_TOPICS, Change
+from roles.tenant import Tenant, checked_key, configuration_digest
+from schemas.codec import decode, encode
+from schemas.configuration import MAX_CONFIGURATION_BYTES, Configuration, Party
+from schemas.envelope import VerifyingParty
+from schemas.journal import EntryKind, JournalEntry
+from schemas.topics import NAME_PATTERN, Role
+
+ENROLLED_ROLES = frozenset({Role.OWNER, Role.CLIENT})
+"""Who may come and go while a tenant runs."""
+
+
+class NotSuccessorError(PrivMLError):
+    """A configuration does not continue another one."""
+
+    code = "not_successor"
+
+
+def next_version(before: Configuration, newcomers: Sequence[Party], revoked: Sequence[str]) -> Configuration:
+    """Return the version after another one, with more parties, and some of them revoked; not yet checked."""
+    parties = [structs.replace(p, revoked=True) if p.name in revoked else p for p in before.parties]
+    return structs.replace(
+        before,
+        version=before.version + 1,
+        previous=configuration_digest(before),
+        parties=(*parties, *newcomers),
+    )
+
+
+def change_between(tenant: Tenant, before: Configuration, after: Configuration) -> Change:
+    """Return what a version changes.
+
+    Args:
+        tenant: What the versions have in common.
+        before: In force.
+        after: Signed by the authority.
+
+    Raises:
+        NotSuccessorError: It does not continue the other one, changes anything else, or has a key
+            that fails its checks.
+
+    Cost:
+        Two powers for the key of every new client.
+    """
+    if after.version != before.version + 1 or after.previous != configuration_digest(before):
+        raise NotSuccessorError(f"version {after.version} does not continue version {before.version}")
+    common = structs.replace(after, version=before.version, previous=before.previous, parties=before.parties)
+    if common != before:
+        raise NotSuccessorError("a version may change owners and clients, and nothing else")
+    if not _fits(after):
+        raise NotSuccessorError(f"a configuration has at most {MAX_CONFIGURATION_BYTES} bytes")
+    kept, added = after.parties[: len(before.parties)], after.parties[len(before.parties) :]
+    if len(kept) < len(before.parties):
+        raise NotSuccessorError("a party is missing; parties are revoked, never taken off the list")
+    revoked = {new.name for old, new in zip(before.parties, kept, strict=True) if _revokes(old, new)}
+    names = [party.name for party in after.parties]
+    if len(set(names)) != len(names):
+        raise NotSuccessorError("a name is given once, even if its party is revoked")
+    checked = [(party.name, _checked(tenant, party)) for party in added]
+    return Change(
+        after,
+        {name: verifying for name, (verifying, _) in checked},
+        {name: key for name, (_, key) in checked if key is not None},
+        frozenset(revoked),
+    )
+
+
+def next_change(tenant: Tenant, number: int, arrival: Arrival) -> Change:
+    """Return what a message of the config topic changes, as the next version after some.
+
+    Args:
+        tenant: Its roster has these versions.
+        number: How many versions came into force after the first.
+        arrival: The message.
+
+    Raises:
+        NotSuccessorError: It does not continue the last of them.
+        SchemaError: It is no configuration.
+
+    Cost:
+        Two powers for the key of every new client.
+    """
+    configuration = decode(Configuration, arrival.body, MAX_CONFIGURATION_BYTES)
+    return change_between(tenant, tenant.roster.configuration(number), configuration)
+
+
+def decide_configured(
+    unit: MasterUnit, arrival: Arrival, change: Change, judges_from: tuple[int, int]
+) -> JournalEntry:
+    """Return the entry of MU's journal by which a version comes into force.
+
+    Args:
+        unit: MU before it.
+        arrival: The message that holds the version.
+        change: From `next_change`.
+        judges_from: First offsets of chunks and queries that are judged by it.
+
+    Raises:
+        NotSuccessorError: Something there was decided on by the version before.
+    """
+    reached = [unit.next_offset.get((topic, 0), 0) for topic in JUDGED_TOPICS]
+    if any(first < behind for first, behind in zip(judges_from, reached, strict=True)):
+        raise NotSuccessorError("a version cannot judge what was decided before it")
+    return JournalEntry(
+        unit.next_sequence,
+        unit.head,
+        EntryKind.CONFIGURED,
+        arrival.topic,
+        arrival.partition,
+        arrival.offset,
+        arrival.message_hash,
+        arrival.sender,
+        change.configuration.version,
+        0,
+        "",
+        result=configuration_digest(change.configuration),
+        judges_from=judges_from,
+    )
+
+
+def _fits(configuration: Configuration) -> bool:
+    try:
+        return len(encode(configuration)) <= MAX_CONFIGURATION_BYTES
+    except LocalProtocolError:
+        # More values than any message may hold.
+        return False
+
+
+def _revokes(old: Party, new: Party) -> bool:
+    """Return whether a listed party is revoked now; it must be as it was else."""
+    if new == old:
+        return False
+    if new != structs.replace(old, revoked=True):
+        raise NotSuccessorError(f"'{old.name}' was changed; a party may be revoked, and nothing else")
+    if old.role not in ENROLLED_ROLES:
+        raise NotSuccessorError(f"'{old.name}' is the {old.role}: only owners and clients can be revoked")
+    return True
+
+
+def _checked(tenant: Tenant, party: Party) -> tuple[VerifyingParty, PublicKey | None]:
+    if party.role not in ENROLLED_ROLES or party.revoked or party.exchange_key:
+        raise NotSuccessorError("only owners and clients can be enrolled")
+    if re.search(NAME_PATTERN, party.name) is None:
+        raise NotSuccessorError("a name has letters, digits, dots, hyphens and underscores")
+    role = Role(party.role)
+    try:
+        key = Ed25519PublicKey.from_public_bytes(party.verify_key)
+        public = checked_key(tenant.parameters, tenant.name, party) if role is Role.CLIENT else None
+    except (CryptoError, ValueError) as error:
+        raise NotSuccessorError(f"the key of '{party.name}' does not check: {error}") from error
+    return VerifyingParty(party.name, role, key, tenant.key_epoch), public
