@@ -79,9 +79,8 @@ class PartitionFold:
         record = self._record()
         chosen = tuple(partitions)
         await record.open(chosen)
-        for partition in chosen:
-            place = await self._fold(record, partition)
-            await asyncio.to_thread(self.ledger.set_place, partition, place)
+        places = {partition: await self._fold(record, partition) for partition in chosen}
+        await asyncio.to_thread(self.ledger.set_places, places)
 
     async def check_replies(self, partition: int, offset: int) -> None:
         """Hold all replies from an offset on against the ledger, while the partition is being served.

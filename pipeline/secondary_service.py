@@ -168,7 +168,7 @@ class SecondaryService:
                 }
                 place = Place(min(opened_at.values(), default=behind), max(place.judged, behind), replied)
                 marks = list(self._seen.values())
-                await asyncio.to_thread(self._ledger.set_place, inbox.partition, place, marks)
+                await asyncio.to_thread(self._ledger.set_places, {inbox.partition: place}, marks)
 
     async def _take(self, item: Arrival | Refused, place: Place) -> tuple[Arrival, bytes, int]:
         """Answer or refuse a message.

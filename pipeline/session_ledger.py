@@ -5,7 +5,7 @@ recomputes them from the requests (docs/security.md, rule 3).
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,12 +149,12 @@ class SessionLedger:
         rows = self._file.rows("SELECT resume, judged, replied FROM place WHERE partition = ?", partition)
         return Place(*map(int, rows[0])) if rows else Place()
 
-    def set_place(self, partition: int, place: Place, marks: Iterable[Mark] = ()) -> None:
-        """Note how far a partition was read, and how far other topics reached."""
-        values = partition, place.resume, place.judged, place.replied
+    def set_places(self, places: Mapping[int, Place], marks: Iterable[Mark] = ()) -> None:
+        """Note how far partitions were read, and how far other topics reached."""
+        rows = [(partition, at.resume, at.judged, at.replied) for partition, at in places.items()]
         # Whatever of it a power failure takes is read again, so it need not wait for the disk.
         with self._file.transaction(wait_for_disk=False) as connection:
-            connection.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", values)
+            connection.executemany("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", rows)
             _note(connection, marks)
 
     def note(self, marks: Iterable[Mark]) -> None:

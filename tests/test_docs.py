@@ -357,6 +357,11 @@ def test_objects_have_the_fields_of_the_cli_page(by_hand: tuple[Path, str]) -> N
     printed += privml(folder, "doctor")
     printed += privml(folder, "audit")
     printed += privml(folder, "replay", "--to", f"log:{folder / 'again'}")
+    printed += privml(folder, "authority", "enroll", "--client", "e")
+    printed += privml(folder, "authority", "revoke", "e")
+    printed += privml(folder, "backup", "c.backup", "--party", "c")
+    (folder / "tenant" / "keys" / "c.key").unlink()
+    printed += privml(folder, "restore", "c.backup")
     documented = documented_objects()
     for found in printed:
         kind = found["schema"].removeprefix("privml.").removesuffix("/1")

@@ -286,7 +286,7 @@ def test_ledgers_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     for name, reply in (("su-1of2", first), ("su", second)):
         with contextlib.closing(SessionLedger(tmp_path / f"{name}.ledger")) as ledger:
             ledger.record(session, 1, Answered(first, reply), 2)
-            ledger.set_place(2, Place(1, 1, 2 if name == "su-1of2" else 1))
+            ledger.set_places({2: Place(1, 1, 2 if name == "su-1of2" else 1)})
     with pytest.raises(StorageError, match="different replies"):
         open_ledger(tmp_path, Shard())
     # Of a partition that is not its own a shard takes nothing.

@@ -8,7 +8,7 @@ from integration.services import wire_body
 from msgspec import structs
 from simulation.world import Act, World
 
-from pipeline.rounds import MAX_BODY_BYTES, place_of_round
+from pipeline.rounds import MAX_BODY_BYTES, partition_of, place_of_round
 from roles.building_blocks.base_transfers import base_master, base_plan, base_subject
 from roles.session import Session
 from schemas.codec import decode, encode
@@ -34,6 +34,24 @@ async def show_another_past(world: World) -> None:
     process.die()
 
 
+def another_past_without_replies() -> tuple[Act, Act]:
+    """Return acts that do the same while SU's replies are hidden from it as well, and show them again."""
+    hidden: list[tuple[int, bytes]] = []
+
+    async def show(world: World) -> None:
+        partition, _, _ = first_refresh(world)
+        replies = world.home.messages(TopicName.ROUND_REPLIES, partition)
+        hidden.extend((partition, reply.value) for reply in replies)
+        replies.clear()
+        await show_another_past(world)
+
+    async def show_again(world: World) -> None:
+        for partition, reply in hidden:
+            world.put(TopicName.ROUND_REPLIES, reply, partition)
+
+    return show, show_again
+
+
 def first_refresh(world: World) -> tuple[int, int, Request]:
     """Return the first request of a refresh, with partition and offset."""
     return next(found for found in requests(world) if found[2].subject.purpose == "refresh")
@@ -52,7 +70,7 @@ async def ask_off_the_plan(world: World) -> None:
     session = Session(tenant, "mu", bytes(32), subject, plan)
     key, choices = next(base_master(session, world.home.small.master.sender.delta))
     request = Request(session.name, subject, plan.digest, 1, (key, choices))
-    put_request(world, 0, request, (b"\0" + key, choices))
+    put_request(world, partition_of(subject), request, (b"\0" + key, choices))
 
 
 async def fork_the_journal(world: World) -> None:

@@ -70,6 +70,7 @@ class Schedule:
         faults: What goes wrong.
         snapshot_entries: Journal entries between two snapshots of MU.
         first_contact: Whether the base transfers are still to be run.
+        orderly: Whether each offer waits until the one before has its end in the journal.
     """
 
     seed: int
@@ -77,14 +78,15 @@ class Schedule:
     faults: tuple[Fault, ...] = ()
     snapshot_entries: int = 4
     first_contact: bool = False
+    orderly: bool = False
 
 
 _CALLS = {
     # About as many as a run without faults makes.
     "append": 24,
-    "read": 60,
-    "any": 80,
-    "disk": 12,
+    "read": 80,
+    "any": 100,
+    "disk": 16,
 }
 
 

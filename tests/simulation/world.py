@@ -139,7 +139,15 @@ class World:
         for name in self.schedule.offers:
             await asyncio.sleep(self.loop.random.uniform(0, LONGEST_GAP_SECONDS))
             self.put(known[name].topic, known[name].wire)
+            if self.schedule.orderly:
+                await self._settle()
         self._offered = True
+
+    async def _settle(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._settled():
+                return
 
     def put(self, topic: TopicName, wire: bytes, partition: int = 0) -> None:
         """Put a message on a topic."""
@@ -247,9 +255,11 @@ class World:
                 raise NeverQuietError(f"not quiet after {self.patience:.0f} s{stop}")
 
     def _decided(self) -> bool:
-        """Return whether every message of owners and clients has its end in the journal."""
-        if not self._offered:
-            return False
+        """Return whether everything was put, and has its end in the journal."""
+        return self._offered and self._settled()
+
+    def _settled(self) -> bool:
+        """Return whether every message of owners and clients so far has its end in the journal."""
         begun: set[tuple[str, int]] = set()
         open_queries: set[int] = set()
         lessons: set[int] = set()
@@ -359,5 +369,5 @@ def base_transfers() -> dict[str, dict[str, bytes]]:
     async def look(world: World) -> None:
         stores.update({role: dict(world._current[role].disk.keystore) for role in ("mu", "su")})
 
-    simulate(Schedule(0, ("a0", "query c"), first_contact=True), look)
+    simulate(Schedule(0, ("a0", "query c"), first_contact=True, orderly=True), look)
     return stores
