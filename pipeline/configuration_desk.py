@@ -44,6 +44,7 @@ class ConfigurationDesk:
         self._meter = meter
         self._dead_letters = DeadLetters(publisher, meter)
         self._inbox: Inbox | None = None
+        self._reported = 0
 
     async def open(self, chunks: Inbox, queries: Inbox) -> None:
         """Take up what is there, before any message is judged that came while MU was away.
@@ -55,6 +56,7 @@ class ConfigurationDesk:
         beginning = await self._transport.beginning_offset(topic_name(self._tenant.name, TopicName.CONFIG), 0)
         offset = max(beginning, self._journal.unit.next_offset.get((TopicName.CONFIG, 0), 0))
         self._judged = chunks, queries
+        self._reported = await self._journal.reported(TopicName.CONFIG)
         self._inbox = Inbox(self._transport, self._tenant, TopicName.CONFIG, offset=offset, meter=self._meter)
         while messages := await self._inbox.receive(0.0):
             await self._take_all(messages)
@@ -72,9 +74,16 @@ class ConfigurationDesk:
     async def _take_all(self, messages: Sequence[Arrival | Refused]) -> None:
         for message in messages:
             if isinstance(message, Refused):
-                await self._dead_letters.report(message.arrival, message.reason)
+                await self._report(message.arrival, message.reason)
             else:
                 await self._take(message)
+
+    async def _report(self, message: Arrival, reason: str) -> None:
+        # Not into the journal: as long as no version follows it is looked at again after a restart.
+        if message.offset >= self._reported:
+            await self._dead_letters.report(message, reason)
+            self._reported = message.offset + 1
+            await self._journal.set_reported(TopicName.CONFIG, self._reported)
 
     async def _take(self, message: Arrival) -> None:
         if is_in_force(self._tenant, message):
@@ -83,8 +92,7 @@ class ConfigurationDesk:
         try:
             change = await asyncio.to_thread(next_change, self._tenant, unit.configured, message)
         except (NotSuccessorError, SchemaError) as error:
-            # Not into the journal: as long as no version follows it is looked at again after a restart.
-            await self._dead_letters.report(message, refusal_reason(error))
+            await self._report(message, refusal_reason(error))
             return
         async with self._journal.turn:
             # What was read was opened by the version before; no decision comes between this line and

@@ -146,6 +146,15 @@ class Journal:
         self._all_told.clear()
         return entry_id
 
+    async def reported(self, topic: TopicName) -> int:
+        """Return behind which message of a topic no refusal was reported yet, of those without an entry."""
+        return await asyncio.to_thread(self._index.reported, topic)
+
+    async def set_reported(self, topic: TopicName, next_offset: int) -> None:
+        """Note how far refusals without an entry were reported: a restarted MU does not repeat them."""
+        async with self.turn:
+            await asyncio.to_thread(self._index.set_reported, topic, next_offset)
+
     def owe(self, sequence: int) -> None:
         """Note that what follows from an entry of a former life is still to be published."""
         self._owed.add(sequence)

@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS mark (
     only INTEGER PRIMARY KEY CHECK (only = 0), sequence INTEGER NOT NULL, head BLOB NOT NULL,
     "offset" INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS reported (topic TEXT PRIMARY KEY, next_offset INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -84,6 +85,20 @@ class JournalIndexFile:
             values = (mark.sequence, mark.head, mark.offset)
             connection.execute("INSERT OR REPLACE INTO mark VALUES (0, ?, ?, ?)", values)
             connection.execute("COMMIT")
+
+    # --- what is refused without an entry
+
+    def reported(self, topic: str) -> int:
+        """Return behind which message of a topic no refusal was reported yet."""
+        rows = self._file.rows("SELECT next_offset FROM reported WHERE topic = ?", topic)
+        return int(rows[0][0]) if rows else 0
+
+    def set_reported(self, topic: str, next_offset: int) -> None:
+        """Note that whatever was to be refused before an offset was reported; durable when it returns.
+
+        Only where nothing waits for `commit`.
+        """
+        self._file.change("INSERT OR REPLACE INTO reported VALUES (?, ?)", topic, next_offset)
 
     # --- JournalIndex
 

@@ -79,6 +79,7 @@ def test_every_role_was_a_process_that_saw_only_its_topics(kept: tuple[Path, dic
     _, report = kept
     assert {(view["party"], view["topic"]) for view in report["views"]} == {
         ("mu", "chunks"),
+        ("mu", "config"),
         ("mu", "queries"),
         ("mu", "rounds.replies"),
         ("su", "heads"),

@@ -20,7 +20,10 @@ from schemas.topics import TOPICS, TopicName
 pytestmark = pytest.mark.slow
 
 # The topics whose messages a unit judges; what is wrong elsewhere its readers pass over.
-JUDGED = {TopicName.CHUNKS, TopicName.QUERIES, TopicName.ROUND_REQUESTS, TopicName.ROUND_REPLIES}
+JUDGED = {
+    *(TopicName.CONFIG, TopicName.CHUNKS, TopicName.QUERIES),
+    *(TopicName.ROUND_REQUESTS, TopicName.ROUND_REPLIES),
+}
 
 FULL_LEDGER = """
 import sys
