@@ -46,7 +46,7 @@ def ended(
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        lines = []
+        lines: list[str] = []
         for number in signals:
             # In the background the first one may do nothing.
             if not lines or not background:
