@@ -274,6 +274,7 @@ def tree_settings(spec: TreeSpec) -> TreeSettings:
         spec.criterion,
         spec.chunks_per_seal,
         spec.leaves_per_attempt,
+        spec.pad_depth,
     )
 
 
