@@ -12,6 +12,7 @@ from pipeline.csv_input import read_training_file
 from pipeline.demo import DemoRun
 from roles.classifiers.logistic_regression_schedule import FEATURE_ONE
 from roles.encoding import EncodedRecords, encode_bits
+from roles.tenant import tree_settings
 from roles.twins import PlainLogistic, twin_of
 from schemas.data_schema import DataSchema
 from schemas.journal import EntryKind
@@ -99,8 +100,9 @@ def _sklearn(run: DemoRun, train: EncodedRecords, asked: EncodedRecords) -> IntA
             )
             features, questions = (plain.features(records) / FEATURE_ONE for records in (train, asked))
         case TreeSpec():
+            depth = tree_settings(spec).depth_bound
             model = tree.DecisionTreeClassifier(
-                max_leaf_nodes=max(spec.max_leaves, 2), max_depth=max(spec.max_depth, 1), random_state=0
+                max_leaf_nodes=max(spec.max_leaves, 2), max_depth=max(depth, 1), random_state=0
             )
             features, questions = (encode_bits(schema, records) for records in (train, asked))
     predicted: IntArray = model.fit(features, np.asarray(train.labels)).predict(questions)

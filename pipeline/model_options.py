@@ -111,6 +111,7 @@ PARAMETERS = (
     Parameter("dt", "criterion", "gini", "gini or entropy", _criterion),
     Parameter("dt", "seal", "8", "chunks between two seals of the counts, at most", _integer(1, 64)),
     Parameter("dt", "together", "8", "leaves tried together, at most", _integer(1, 64)),
+    Parameter("dt", "pad_depth", "0", "hides the shape of a tree of this depth; 0 does not", _integer(0, 10)),
 )
 
 
@@ -182,6 +183,11 @@ def _spec(kind: str, name: str, values: dict[str, Any], classes: int) -> ModelSp
             values["momentum"],
             values["l2"],
         )
+    if values["pad_depth"] > values["max_depth"] or 1 << values["pad_depth"] > values["max_leaves"]:
+        raise ModelOptionError(
+            f"model '{name}' has no room for pad_depth={values['pad_depth']}",
+            hint="max_depth must be at least pad_depth, and max_leaves at least 2^pad_depth",
+        )
     squared = Fraction(entropy_range(classes), 32) if values["criterion"] == "entropy" else Fraction(1)
     return TreeSpec(
         name,
@@ -193,4 +199,5 @@ def _spec(kind: str, name: str, values: dict[str, Any], classes: int) -> ModelSp
         values["criterion"],
         values["seal"],
         values["together"],
+        values["pad_depth"],
     )

@@ -1,8 +1,9 @@
 """Which sessions a stream of chunks will need, by the learners' own public schedules.
 
-Nothing here looks at a record: numbers of records fix all plans but a tree's, whose shape depends on
-which attempts split. A forecast takes the records to spread evenly over the leaves, and lets a leaf
-split when its bound falls below the tie threshold; or it lets the tree grow evenly to a given size.
+Nothing here looks at a record: numbers of records fix all plans but those of a tree whose shape
+depends on which attempts split. A forecast takes the records to spread evenly over the leaves, and
+lets a leaf split when its bound falls below the tie threshold; or it lets the tree grow evenly to a
+given size.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from roles.classifiers.hoeffding_tree import TreeLearner
-from roles.classifiers.hoeffding_tree_attempt import AttemptShape
 from roles.classifiers.hoeffding_tree_growth import Growth
 from roles.classifiers.hoeffding_tree_labels import LabelShape
+from roles.classifiers.hoeffding_tree_padded_attempt import attempt_shape
 from roles.classifiers.hoeffding_tree_query import TreeQueryShape
 from roles.classifiers.hoeffding_tree_window import WindowShape
 from roles.classifiers.logistic_regression import LogisticLearner
@@ -110,16 +111,24 @@ class Forecast:
             for leaf in growth.leaves:
                 held[leaf] += Fraction(window.records, len(growth.leaves))
             if growth.attempt_is_due:
-                plans.append(AttemptShape(learner.model, growth).plan)
-                splits = self._splits(growth, held)
-                grown = growth.after_attempt(splits)
-                for parent in (leaf for leaf, split in zip(growth.due, splits, strict=True) if split):
-                    # Children inherit the class counts of their side.
-                    for child in (grown.nodes[parent].left, grown.nodes[parent].right):
-                        held[child] = held[parent] / 2
-                growth = grown
+                plans.append(attempt_shape(learner.model, growth).plan)
+                growth = self._tried(growth, held)
             yield PlannedLesson(tuple(plans), taken, _ciphertexts(learner, growth))
         self.growth = growth
+
+    def _tried(self, growth: Growth, held: dict[int, Fraction]) -> Growth:
+        if growth.settings.pad_depth:
+            # The shape does not depend on what leaves hold.
+            grown = growth.after_padded_attempt()
+            held.update(dict.fromkeys(range(len(growth.nodes), len(grown.nodes)), Fraction(0)))
+            return grown
+        splits = self._splits(growth, held)
+        grown = growth.after_attempt(splits)
+        for parent in (leaf for leaf, split in zip(growth.due, splits, strict=True) if split):
+            # Children inherit the class counts of their side.
+            for child in (grown.nodes[parent].left, grown.nodes[parent].right):
+                held[child] = held[parent] / 2
+        return grown
 
     def _splits(self, growth: Growth, held: Mapping[int, Fraction]) -> list[bool]:
         if self._leaves is None:

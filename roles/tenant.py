@@ -282,6 +282,7 @@ def tree_settings(spec: TreeSpec) -> TreeSettings:
         spec.criterion,
         spec.chunks_per_seal,
         spec.leaves_per_attempt,
+        spec.pad_depth,
     )
 
 

@@ -58,6 +58,8 @@ class TreeSpec(WireStruct, tag="dt"):
         criterion: ``gini`` or ``entropy``.
         chunks_per_seal: Chunks between two seals of the statistics, at most.
         leaves_per_attempt: Leaves tried together, at most.
+        pad_depth: Hides which leaves split: the tree takes, by numbers of records alone, the shape of
+            a full tree of this depth; 0 does not.
     """
 
     model_id: str
@@ -69,6 +71,7 @@ class TreeSpec(WireStruct, tag="dt"):
     criterion: str = "gini"
     chunks_per_seal: int = 8
     leaves_per_attempt: int = 8
+    pad_depth: int = 0
 
 
 ModelSpec: TypeAlias = NaiveBayesSpec | LogisticSpec | TreeSpec

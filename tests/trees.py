@@ -12,8 +12,9 @@ from crypto.dtpkc import Ciphertext
 from crypto.packing import SlotLayout
 from crypto.service_key import finish_open, half_open
 from roles.building_blocks.seal import unseal
-from roles.classifiers.hoeffding_tree_attempt import AttemptShape
 from roles.classifiers.hoeffding_tree_labels import LabelShape, labels_master, labels_secondary
+from roles.classifiers.hoeffding_tree_padded_attempt import PaddedAttemptShape, attempt_shape
+from roles.classifiers.hoeffding_tree_padded_split import pad_master, pad_secondary
 from roles.classifiers.hoeffding_tree_query import TreeQueryShape, query_master, query_secondary
 from roles.classifiers.hoeffding_tree_shape import TreeModel, TreeState
 from roles.classifiers.hoeffding_tree_split import split_master, split_secondary
@@ -116,13 +117,20 @@ class LinkedTree:
 
     def attempt(self) -> list[bool]:
         """Try the leaves that are due, in both."""
-        shape = AttemptShape(self.model, self.state.growth)
+        shape = attempt_shape(self.model, self.state.growth)
         sessions = self.pair("split", shape.plan)
-        self.state = self.link(
-            split_master(sessions[0], self.small.master, shape, self.state),
-            split_secondary(sessions[1], self.small.secondary, shape),
-            sessions,
-        )
+        if isinstance(shape, PaddedAttemptShape):
+            self.state = self.link(
+                pad_master(sessions[0], self.small.master, shape, self.state),
+                pad_secondary(sessions[1], self.small.secondary, shape),
+                sessions,
+            )
+        else:
+            self.state = self.link(
+                split_master(sessions[0], self.small.master, shape, self.state),
+                split_secondary(sessions[1], self.small.secondary, shape),
+                sessions,
+            )
         return [decision.splits for decision in self.twin.attempt()]
 
     def refresh_labels(self) -> None:
@@ -190,8 +198,11 @@ class LinkedTree:
         inner = state.growth.inner
         if inner:
             tests = self.opened(model.tests_layout(len(inner)), state.tests, 1).reshape(len(inner), -1)
-            assert tests.sum(axis=1).tolist() == [1] * len(inner)
-            assert tests.argmax(axis=1).tolist() == [twin.tests[node] for node in inner]
+            found = [row.index(1) if sum(row) == 1 else None for row in tests.tolist()]
+            assert found == [twin.tests.get(node) for node in inner]
+            # A node without a test asks for nothing at all, and there is none unless the tree is padded.
+            assert tests.sum(axis=1).tolist() == [int(node in twin.tests) for node in inner]
+            assert model.settings.pad_depth or set(twin.tests) == set(inner)
 
 
 def random_chunk(model: TreeModel, size: int, seed: int | str) -> Chunk:

@@ -122,6 +122,8 @@ def _size(circuit: Circuit, batch: int) -> tuple[int, int]:
 
 
 def _framed(value: object) -> int | str | bytes | tuple[object, ...]:
+    if isinstance(value, Circuit):
+        return value.digest()
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int | str | bytes):

@@ -19,6 +19,8 @@ from roles.classifiers.hoeffding_tree_attempt import AttemptShape
 from roles.classifiers.hoeffding_tree_detail import decode_growth, encode_growth
 from roles.classifiers.hoeffding_tree_growth import MAX_RECORDS, MAX_STATISTICS, Growth, TreeSettings
 from roles.classifiers.hoeffding_tree_labels import LabelShape, labels_master, labels_secondary
+from roles.classifiers.hoeffding_tree_padded_attempt import PaddedAttemptShape, attempt_shape
+from roles.classifiers.hoeffding_tree_padded_split import pad_master, pad_secondary
 from roles.classifiers.hoeffding_tree_query import TreeQueryShape, query_master, query_secondary
 from roles.classifiers.hoeffding_tree_shape import TreeModel, TreeState
 from roles.classifiers.hoeffding_tree_split import split_master, split_secondary
@@ -135,12 +137,14 @@ class TreeLearner(BitQueries[TreeState], TaughtLearner[TreeState]):
         learnt: WindowResult = yield MasterCall(subject, window.plan, train)
         counted = grown = learnt.state
         if counted.growth.attempt_is_due:
-            attempt = AttemptShape(self.model, counted.growth)
+            attempt = attempt_shape(self.model, counted.growth)
             before = ModelState(state.spec, counted, state.version, 0, state.records, state.records_of)
 
             def split(
                 session: Session, secrets: UnitSecrets, pool: ThreadPoolExecutor | None
             ) -> MasterProgram[TreeState]:
+                if isinstance(attempt, PaddedAttemptShape):
+                    return pad_master(session, secrets, attempt, counted, pool)
                 return split_master(session, secrets, attempt, counted, pool)
 
             grown = yield MasterCall(self.subject(GROW, before, **about), attempt.plan, split)
@@ -156,6 +160,8 @@ class TreeLearner(BitQueries[TreeState], TaughtLearner[TreeState]):
         grown = _tree(content).growth
         if not after.attempt_is_due:
             return grown == after
+        if self._settings.pad_depth:
+            return grown == after.after_padded_attempt()
         splits = [leaf < len(grown.nodes) and not grown.nodes[leaf].is_leaf for leaf in after.due]
         return grown == after.after_attempt(splits)
 
@@ -213,11 +219,7 @@ class TreeLearner(BitQueries[TreeState], TaughtLearner[TreeState]):
                     lambda session, secrets, pool: train_secondary(session, secrets, window, pool),
                 )
             case "grow" if not sizes and growth.attempt_is_due and growth.has_counted(growth.due):
-                attempt = AttemptShape(self.model, growth)
-                return SecondaryCall(
-                    attempt.plan,
-                    lambda session, secrets, pool: split_secondary(session, secrets, attempt, pool),
-                )
+                return self._attempt_secondary(attempt_shape(self.model, growth))
             case "refresh" if subject == refresh_subject_of(subject) and not sizes:
                 check_sufficiency(self.tenant, subject)
                 labels = LabelShape(self.model, growth)
@@ -227,6 +229,16 @@ class TreeLearner(BitQueries[TreeState], TaughtLearner[TreeState]):
                 )
             case _:
                 raise PlanViolationError("no session of that purpose")
+
+    def _attempt_secondary(self, attempt: AttemptShape) -> SecondaryCall:
+        def program(
+            session: Session, secrets: UnitSecrets, pool: ThreadPoolExecutor | None
+        ) -> SecondaryProgram[object]:
+            if isinstance(attempt, PaddedAttemptShape):
+                return pad_secondary(session, secrets, attempt, pool)
+            return split_secondary(session, secrets, attempt, pool)
+
+        return SecondaryCall(attempt.plan, program)
 
     def _query_secondary(
         self, subject: Subject, growth: Growth, query: Query, client_key: PublicKey
@@ -256,7 +268,11 @@ class TreeLearner(BitQueries[TreeState], TaughtLearner[TreeState]):
         records = min(MAX_RECORDS, limits.max_total_records)
         for growth in {full: None, **dict.fromkeys(growing_still[-1:])}:
             yield WindowShape(self.model, growth, (limits.max_chunk_records,)).plan
-        if growing_still:
+        if self._settings.pad_depth:
+            turns = (replace(growth, records=records) for growth in _turns(full))
+            shapes = [PaddedAttemptShape(self.model, growth) for growth in turns]
+            yield max(shapes, key=lambda shape: (len(shape.due), len(shape.spine_nodes))).plan
+        elif growing_still:
             widest = max(growing_still, key=lambda growth: (len(growth.due), len(growth.nodes)))
             for growth in dict.fromkeys((widest, growing_still[-1])):
                 yield AttemptShape(self.model, replace(growth, records=records)).plan
@@ -265,12 +281,29 @@ class TreeLearner(BitQueries[TreeState], TaughtLearner[TreeState]):
 
 
 def growing(settings: TreeSettings) -> Iterator[Growth]:
-    """Yield a tree from its root to as many leaves as the settings permit, one split at a time."""
+    """Yield a tree from its root to as many leaves as the settings permit.
+
+    One split at a time, or, of a padded tree, one attempt.
+    """
     growth = Growth(settings)
     yield growth
+    while len(growth.leaves) < 1 << settings.pad_depth:
+        growth = growth.after_padded_attempt()
+        yield growth
+    if settings.pad_depth:
+        return
     while growth.due:
         growth = growth.after_attempt([True] + [False] * (len(growth.due) - 1))
         yield growth
+
+
+def _turns(full: Growth) -> Iterator[Growth]:
+    """Yield a padded tree of full size before every attempt until the same leaves are due again."""
+    seen: set[int] = set()
+    while full.last_tried not in seen:
+        seen.add(full.last_tried)
+        yield full
+        full = full.after_padded_attempt()
 
 
 def _tree(content: Content) -> TreeState:

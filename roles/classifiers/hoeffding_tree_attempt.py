@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crypto.block_hash import SALT_BYTES
+from crypto.circuits.circuit import Circuit
 from crypto.circuits.tree_entropy import EntropySplit, entropy_range_32
 from crypto.circuits.tree_split import GiniSplit
 from crypto.circuits.words import word_bits
@@ -89,8 +90,8 @@ class AttemptShape:
         return self.model.settings.criterion == "entropy"
 
     @cached_property
-    def circuit(self) -> GiniSplit | EntropySplit:
-        """The decision; the batch is the leaves."""
+    def decision(self) -> GiniSplit | EntropySplit:
+        """Whether leaves split, and on which test; the batch is the leaves."""
         settings, tests = self.model.settings, self.model.tests
         count_bits, total_bits = self.growth.count_bits(self.due), self.growth.total_bits
         confidence, tie = settings.confidence_16, settings.tie_records
@@ -99,6 +100,11 @@ class AttemptShape:
         classes = self.model.classes
         squared_range = entropy_range_32(classes)
         return EntropySplit(tests, classes, count_bits, total_bits, confidence, squared_range, tie)
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """What is garbled; the batch is the leaves."""
+        return self.decision
 
     @cached_property
     def new_tests(self) -> Segment:
@@ -113,16 +119,41 @@ class AttemptShape:
         whole = self.model.totals_layout(nodes + 2 * len(self.due))
         return Segment(whole, nodes * classes, 2 * len(self.due) * classes)
 
+    @property
+    def masked_sections(self) -> tuple[Section, ...]:
+        """Of MU's first request: the masked counts."""
+        parameters = self.model.tenant.parameters
+        statistics = parameters.component_bytes * self.statistics.ciphertexts * len(self.due)
+        totals = parameters.component_bytes * self.sums.segment.ciphertexts
+        return (
+            Section("masked statistics", statistics),
+            Section("t2 of statistics", statistics),
+            Section("masked totals", totals),
+            Section("t2 of totals", totals),
+        )
+
+    @property
+    def count_transfers(self) -> tuple[Section, ...]:
+        """Of SU's first reply: its bits of the counts are choices, if squares are taken."""
+        return () if self.by_entropy else transfer_sections(self.squares.choices, "counts_su")
+
+    @property
+    def square_sections(self) -> tuple[Section, ...]:
+        """Of MU's second request: what SU needs for its shares of squares, if they are taken."""
+        if self.by_entropy:
+            return ()
+        by_test, by_class = self.squares.correction_bytes
+        return (
+            Section("salt", SALT_BYTES),
+            Section("squares by test", by_test),
+            Section("squares by class", by_class),
+        )
+
     @cached_property
     def plan(self) -> Plan:
         """The attempt's session."""
         parameters, due, classes = self.model.tenant.parameters, len(self.due), self.model.classes
-        statistics = parameters.component_bytes * self.statistics.ciphertexts * due
-        totals = parameters.component_bytes * self.sums.segment.ciphertexts
         salt = Section("salt", SALT_BYTES)
-        by_test, by_class = self.squares.correction_bytes
-        sums = (salt, Section("squares by test", by_test), Section("squares by class", by_class))
-        squares = () if self.by_entropy else sums
         splits = Section("splits", -(-due // 8))
         chosen = Section("counts", self.choices * classes * WORD_BYTES)
         steps = (
@@ -130,23 +161,20 @@ class AttemptShape:
                 "open",
                 ("open",),
                 (
-                    Section("masked statistics", statistics),
-                    Section("t2 of statistics", statistics),
-                    Section("masked totals", totals),
-                    Section("t2 of totals", totals),
+                    *self.masked_sections,
                     *transfer_sections(self.words, "carries"),
                 ),
                 (
                     salt,
                     Section("carries", self.words * CORRECTION_BYTES),
-                    *(() if self.by_entropy else transfer_sections(self.squares.choices, "counts_su")),
+                    *self.count_transfers,
                 ),
             ),
             Step(
                 "decide",
                 ("multiply", "garble"),
                 (
-                    *squares,
+                    *self.square_sections,
                     *transfer_sections(self.circuit.choice_count(due), "inputs"),
                 ),
                 (
@@ -193,8 +221,8 @@ class AttemptShape:
         passed = np.concatenate([counts[:, -1:], counts[:, :-1]], axis=1)
         sides = np.stack([passed, counts[:, -1:] - passed], axis=2)
         sizes = sides.sum(axis=3, dtype=np.uint32)
-        width = self.circuit.count_bits
-        inputs = {f"total_{unit}": word_bits(totals.sum(axis=1, dtype=np.uint32), self.circuit.total_bits)}
+        width = self.decision.count_bits
+        inputs = {f"total_{unit}": word_bits(totals.sum(axis=1, dtype=np.uint32), self.decision.total_bits)}
         if squares is None:
             # The sum over classes is one more kind.
             kinds = np.concatenate([sides, sizes[..., np.newaxis]], axis=3)

@@ -67,6 +67,6 @@ def _is_tree(nodes: tuple[Node, ...], settings: TreeSettings, records: int) -> b
             return False
         for child in (node.left, node.right):
             parents[child] += 1
-            if nodes[child].depth != node.depth + 1 or node.depth + 1 > settings.max_depth:
+            if nodes[child].depth != node.depth + 1 or node.depth + 1 > settings.depth_bound:
                 return False
     return nodes[0].depth == 0 and parents == [0] + [1] * (len(nodes) - 1)

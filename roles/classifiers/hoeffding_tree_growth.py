@@ -40,6 +40,8 @@ class TreeSettings:
         criterion: ``gini`` or ``entropy``.
         chunks_per_seal: K: chunks between two seals of the statistics, at most.
         leaves_per_attempt: Leaves tried together, at most.
+        pad_depth: N: the shape follows from numbers of records alone, and no node is deeper; 0 lets
+            splits show.
     """
 
     max_leaves: int = 64
@@ -50,6 +52,7 @@ class TreeSettings:
     criterion: str = "gini"
     chunks_per_seal: int = 8
     leaves_per_attempt: int = 8
+    pad_depth: int = 0
 
     def __post_init__(self) -> None:
         limits = {
@@ -66,6 +69,13 @@ class TreeSettings:
             raise ValueError("the Hoeffding bound's numbers are out of range")
         if self.criterion not in CRITERIA:
             raise ValueError(f"the criterion is one of {CRITERIA}")
+        if not 0 <= self.pad_depth <= min(self.max_depth, self.max_leaves.bit_length() - 1):
+            raise ValueError("pad_depth is at most max_depth, and 2^pad_depth at most max_leaves")
+
+    @property
+    def depth_bound(self) -> int:
+        """Depth of the deepest nodes."""
+        return self.pad_depth or self.max_depth
 
     @property
     def fields(self) -> tuple[int | str, ...]:
@@ -79,6 +89,7 @@ class TreeSettings:
             self.criterion,
             self.chunks_per_seal,
             self.leaves_per_attempt,
+            *((self.pad_depth,) if self.pad_depth else ()),
         )
 
 
@@ -161,11 +172,16 @@ class Growth:
 
     @property
     def candidates(self) -> tuple[int, ...]:
-        """Leaves that may still split, in turn; none once the tree is full."""
+        """Leaves that may still split, in turn; none once the tree is full.
+
+        A padded tree has them for ever: every leaf above the bound, and every one at it that is
+        right of nodes of which nobody knows whether they ask a test.
+        """
         settings = self.settings
-        if len(self.leaves) >= settings.max_leaves:
+        if not settings.pad_depth and len(self.leaves) >= settings.max_leaves:
             return ()
-        able = [leaf for leaf in self.leaves if self.nodes[leaf].depth < settings.max_depth]
+        right = {node.right for node in self.nodes} if settings.pad_depth else set()
+        able = [k for k in self.leaves if self.nodes[k].depth < settings.depth_bound or k in right]
         later = [leaf for leaf in able if leaf > self.last_tried]
         return tuple(later + [leaf for leaf in able if leaf <= self.last_tried])
 
@@ -177,8 +193,9 @@ class Growth:
     @property
     def due(self) -> tuple[int, ...]:
         """Leaves of the next attempt, in turn: never more than the tree has room for."""
-        room = self.settings.max_leaves - len(self.leaves)
-        return self.candidates[: min(room, self.settings.leaves_per_attempt)]
+        settings = self.settings
+        room = settings.max_leaves if settings.pad_depth else settings.max_leaves - len(self.leaves)
+        return self.candidates[: min(room, settings.leaves_per_attempt)]
 
     @property
     def attempt_is_due(self) -> bool:
@@ -256,6 +273,41 @@ class Growth:
                 nodes += [Node(nodes[leaf].depth + 1, self.records)] * 2
                 nodes[leaf] = replace(nodes[leaf], left=left, right=left + 1)
         return replace(self, nodes=tuple(nodes), tried_at=self.records, last_tried=due[-1] if due else -1)
+
+    def after_padded_attempt(self) -> "Growth":
+        """Return the state after the leaves `due` of a padded tree were tried, however that ended.
+
+        Every leaf above the bound gets children. The right one goes on with its statistics.
+        """
+        nodes = list(self.nodes)
+        for leaf in self.due:
+            # An attempt seals the statistics anew.
+            tried = replace(nodes[leaf], windows=1)
+            if tried.depth < self.settings.pad_depth:
+                left, depth = len(nodes), tried.depth + 1
+                nodes += [Node(depth, self.records), replace(tried, depth=depth)]
+                tried = replace(tried, left=left, right=left + 1)
+            nodes[leaf] = tried
+        return replace(self, nodes=tuple(nodes), tried_at=self.records, last_tried=self.due[-1])
+
+    def spine(self, leaf: int) -> tuple[int, ...]:
+        """Return the inner nodes from which right branches alone lead to a leaf, from the top.
+
+        In a padded tree one leaf of the hidden tree stands for what is below its first node without
+        a test, and its statistics lie here.
+        """
+        parents = {node.right: index for index, node in enumerate(self.nodes) if not node.is_leaf}
+        above = []
+        while leaf in parents:
+            leaf = parents[leaf]
+            above.append(leaf)
+        return tuple(reversed(above))
+
+    def end(self, node: int) -> int:
+        """Return the leaf at which right branches from a node end."""
+        while not self.nodes[node].is_leaf:
+            node = self.nodes[node].right
+        return node
 
     @property
     def fields(self) -> tuple[Any, ...]:

@@ -21,24 +21,26 @@ from crypto.correlated_ot import receive_words, send_bit_products
 from crypto.dtpkc import Ciphertext, decode_ciphertexts, encode_ciphertexts
 from crypto.ot_extension import ReceivedRows, SentRows
 from roles.building_blocks.garble_shares import evaluate_to_shares, garble_to_shares
-from roles.building_blocks.opening import mask_vector, open_masked
 from roles.building_blocks.seal import seal_master, seal_secondary
 from roles.building_blocks.square_sums import (
     SquareSums,
     count_choices,
-    receive_squares,
-    send_squares,
 )
 from roles.building_blocks.transfers import choose, chosen_rows
-from roles.building_blocks.vectors import ZERO, decode_t2s, encode_t2s, multiply_in
+from roles.building_blocks.vectors import ZERO, multiply_in
 from roles.building_blocks.word_opening import (
     carry_choices,
     share_words_master,
     share_words_secondary,
 )
 from roles.classifiers.hoeffding_tree_attempt import AttemptShape
+from roles.classifiers.hoeffding_tree_counts import (
+    mask_counts,
+    open_counts,
+    squares_master,
+    squares_secondary,
+)
 from roles.classifiers.hoeffding_tree_shape import TreeState
-from roles.plan import Sections
 from roles.session import MasterProgram, SecondaryProgram, Session, array_bytes
 from roles.unit_secrets import UnitSecrets
 
@@ -88,42 +90,14 @@ def split_master(
     parameters, key = session.tenant.parameters, session.tenant.service_key
     due = len(shape.due)
     # 1: open.
-    vectors = [c for leaf in shape.due for c in state.statistics[leaf]]
-    coins = session.coins("mask", encode_ciphertexts(parameters, [*vectors, *state.totals]))
-    per_leaf = shape.statistics.ciphertexts
-    opened = [
-        mask_vector(
-            parameters,
-            shape.statistics,
-            vectors[k * per_leaf : (k + 1) * per_leaf],
-            secrets.theta,
-            coins,
-            pool,
-        )
-        for k in range(due)
-    ]
-    nodes = mask_vector(parameters, shape.sums.layout, state.totals, secrets.theta, coins, pool)
-    digits = shape.digits(np.concatenate([part.digits for part in opened]), nodes.digits)
-    sections = (
-        b"".join(part.masked for part in opened),
-        encode_t2s(parameters, vectors),
-        nodes.masked,
-        encode_t2s(parameters, state.totals),
-    )
+    digits, sections = mask_counts(session, secrets, shape, state, pool)
     carries = choose(session, secrets, "carries", carry_choices(digits), b"".join(sections))
     salt, corrections, *transfer = yield (*sections, *carries.sections)
     rows = carries.rows.take(shape.words)
     words = share_words_master(digits, rows, corrections, session.reply_hash("carries", salt))
     counts, totals = shape.counts(words)
     # 2: squares, then the decision.
-    squares: SquareSums | None = None
-    payload: Sections = ()
-    if not shape.by_entropy:
-        stock = chosen_rows(secrets, transfer, shape.squares.choices)
-        peer_rows = stock.take(shape.squares.test_rows), stock.take(shape.squares.class_rows)
-        own_salt = session.salt("squares", array_bytes(counts))
-        squares, sums = send_squares(peer_rows, counts, session.request_hash("squares", own_salt))
-        payload = (own_salt, *sums)
+    squares, payload = squares_master(session, secrets, shape, counts, transfer)
     choices = shape.circuit.choices(due, shape.inputs(counts, totals, squares, "mu"))
     chosen = choose(session, secrets, "inputs", choices, b"".join(payload))
     salt, tables, peer_splits, *transfer = yield (*payload, *chosen.sections)
@@ -162,30 +136,10 @@ def split_secondary(
     parameters, key = session.tenant.parameters, session.tenant.service_key
     due = len(shape.due)
     # 1: open.
-    statistics, t2s, totals_masked, totals_t2s, *transfer = yield ()
-    size = len(statistics) // due
-    opened = [
-        open_masked(
-            parameters,
-            shape.statistics,
-            statistics[k * size : (k + 1) * size],
-            decode_t2s(parameters, t2s[k * size : (k + 1) * size]),
-            secrets.theta,
-            pool,
-        )
-        for k in range(due)
-    ]
-    nodes = open_masked(
-        parameters,
-        shape.sums.layout,
-        totals_masked,
-        decode_t2s(parameters, totals_t2s),
-        secrets.theta,
-        pool,
-    )
-    digits = shape.digits(np.concatenate(opened), nodes)
+    *masked, nonce, message = yield ()
+    digits = open_counts(session, secrets, shape, masked, pool)
     salt = session.salt("carries", array_bytes(digits))
-    sent = chosen_rows(secrets, transfer, shape.words).take(shape.words)
+    sent = chosen_rows(secrets, (nonce, message), shape.words).take(shape.words)
     words, corrections = share_words_secondary(digits, sent, session.reply_hash("carries", salt))
     counts, totals = shape.counts(words)
     # 2: squares, then the decision.
@@ -194,10 +148,9 @@ def split_secondary(
         transfer = list((yield (salt, corrections)))
     else:
         chosen = choose(session, secrets, "counts", count_choices(counts), corrections)
-        peer_salt, by_test, by_class, *transfer = yield (salt, corrections, *chosen.sections)
-        own_rows = chosen.rows.take(shape.squares.test_rows), chosen.rows.take(shape.squares.class_rows)
-        peer_hash = session.request_hash("squares", peer_salt)
-        squares = receive_squares(own_rows, (by_test, by_class), counts, peer_hash)
+        *sums, nonce, message = yield (salt, corrections, *chosen.sections)
+        squares = squares_secondary(session, shape, counts, chosen.rows, sums)
+        transfer = [nonce, message]
     rows = chosen_rows(secrets, transfer, shape.circuit.choice_count(due))
     inputs = shape.inputs(counts, totals, squares, "su")
     garbled = garble_to_shares(session, shape.circuit, due, rows, inputs, secrets.sender.delta)

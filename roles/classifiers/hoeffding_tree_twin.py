@@ -15,7 +15,7 @@ Candidate 0 is the null split, L = N. This module shares no code with the protoc
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -57,7 +57,7 @@ class HoeffdingTreeTwin:
         growth: The public side.
         counts: By leaf: shape (F + 1, C), L_fc for every test, then N_c.
         totals: By node: shape (C,), class counts inherited and seen.
-        tests: By inner node: its test.
+        tests: By inner node: its test; a padded tree has inner nodes without one.
         labels: By leaf: the label that it answers with, as of the last refresh.
         max_windows: Seals that a leaf's statistics have room for.
     """
@@ -106,6 +106,8 @@ class HoeffdingTreeTwin:
         """Try the leaves that are due, and split those that are to split."""
         due = self.growth.due
         decisions = [self.decide(leaf) for leaf in due]
+        if self.growth.settings.pad_depth:
+            return self._attempt_padded(due, decisions)
         before = len(self.growth.nodes)
         self.growth = self.growth.after_attempt([decision.splits for decision in decisions])
         for leaf, decision in zip(due, decisions, strict=True):
@@ -119,6 +121,32 @@ class HoeffdingTreeTwin:
                 self.counts[before] = self._no_counts()
                 before += 1
         return decisions
+
+    def _attempt_padded(self, due: Sequence[int], decisions: Sequence[Decision]) -> list[Decision]:
+        """Give children to all leaves above the bound; a split is where a test was placed."""
+        self.growth = growth = self.growth.after_padded_attempt()
+        for node in range(len(self.totals), len(growth.nodes)):
+            self.totals[node] = np.zeros(self.classes, dtype=np.int64)
+            self.counts[node] = self._no_counts()
+        outcomes = []
+        for leaf, decision in zip(due, decisions, strict=True):
+            # What the leaf was is from now on where its records arrive.
+            end = growth.end(leaf)
+            counts = self.counts.pop(leaf)
+            if end != leaf:
+                self.totals[end] += self.totals[leaf]
+            free = [node for node in growth.spine(end) if node not in self.tests]
+            splits = decision.splits and bool(free)
+            outcomes.append(replace(decision, splits=splits))
+            if not splits:
+                self.counts[end] = counts
+                continue
+            self.tests[free[0]] = decision.test
+            passed = counts[decision.test]
+            self.totals[growth.end(growth.nodes[free[0]].left)] += passed
+            self.totals[end] = counts[-1] - passed
+            self.counts[end] = self._no_counts()
+        return outcomes
 
     def decide(self, leaf: int) -> Decision:
         """Compare the tests of one leaf by the Hoeffding bound."""
@@ -179,7 +207,8 @@ class HoeffdingTreeTwin:
         for inner in self.growth.inner:
             node = self.growth.nodes[inner]
             here = reached == inner
-            test = passes[:, self.tests[inner]] == 1
+            # A node without a test, of a padded tree, is passed by none.
+            test = passes[:, self.tests[inner]] == 1 if inner in self.tests else np.zeros(len(bits), bool)
             reached = np.where(here, np.where(test, node.left, node.right), reached)
         return reached
 

@@ -46,6 +46,7 @@ MANY_MODELS: tuple[ModelSpec, ...] = (
     LogisticSpec("bins", scaled=False),
     TreeSpec("dt", max_leaves=8, attempt_records=50),
     TreeSpec("other", criterion="entropy", max_leaves=4),
+    TreeSpec("padded", max_leaves=8, pad_depth=3),
 )
 
 

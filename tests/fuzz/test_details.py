@@ -1,5 +1,6 @@
 """What is public of a model and fixes the plans about it: MU names it, SU and auditors follow it."""
 
+from dataclasses import replace
 from functools import cache, partial
 
 import msgspec
@@ -40,7 +41,8 @@ def grown(draws: Draws, settings: TreeSettings) -> Growth:
         if growth.attempt_is_due:
             if draws.chance(3):
                 break
-            growth = growth.after_attempt([draws.chance(2) for _ in growth.due])
+            outcomes = [draws.chance(2) for _ in growth.due]
+            growth = growth.after_padded_attempt() if settings.pad_depth else growth.after_attempt(outcomes)
     return growth
 
 
@@ -101,9 +103,10 @@ def hostile_detail(draws: Draws, corpus: Corpus) -> tuple[bytes, bool]:
 # --- trees
 
 
-def test_any_bytes_are_a_growth_or_a_reason() -> None:
+@pytest.mark.parametrize("settings", [SETTINGS, replace(SETTINGS, pad_depth=2)], ids=["open", "padded"])
+def test_any_bytes_are_a_growth_or_a_reason(settings: TreeSettings) -> None:
     draws, tally = Draws("growths"), Tally()
-    corpus = details(draws, SETTINGS)
+    corpus = details(draws, settings)
     others = 0
     for _ in range(INPUTS):
         data, mutated = hostile_detail(draws, corpus)
@@ -111,7 +114,7 @@ def test_any_bytes_are_a_growth_or_a_reason() -> None:
         def again(found: Grown) -> bytes:
             return encode_growth(*found)
 
-        found = tally.judge(partial(decode_growth, SETTINGS), data, mutated=mutated, again=again)
+        found = tally.judge(partial(decode_growth, settings), data, mutated=mutated, again=again)
         if found is not None:
             check_growth(*found)
             others += mutated
@@ -128,7 +131,7 @@ def check_growth(growth: Growth, sizes: tuple[int, ...]) -> None:
     for index in growth.inner:
         for child in (nodes[index].left, nodes[index].right):
             assert index < child
-            assert nodes[child].depth == nodes[index].depth + 1 <= settings.max_depth
+            assert nodes[child].depth == nodes[index].depth + 1 <= settings.depth_bound
     assert 0 <= growth.tried_at <= growth.records <= MAX_RECORDS
     assert all(0 <= node.since <= growth.records for node in nodes)
     assert all(1 <= size <= MAX_RECORDS for size in sizes)
@@ -137,7 +140,8 @@ def check_growth(growth: Growth, sizes: tuple[int, ...]) -> None:
     after = growth.after_window(1, growth.restarting(1, 8))
     assert decode_growth(settings, encode_growth(after))[0] == after or after.records > MAX_RECORDS
     if growth.attempt_is_due:
-        split = growth.after_attempt([True] * len(growth.due))
+        splits = [True] * len(growth.due)
+        split = growth.after_padded_attempt() if settings.pad_depth else growth.after_attempt(splits)
         assert decode_growth(settings, encode_growth(split)) == (split, ())
 
 
@@ -148,12 +152,13 @@ def answered(learner: TreeLearner, subject: Subject) -> SecondaryCall:
     return call
 
 
-def test_su_finds_the_plan_of_any_tree_or_names_a_reason() -> None:
+@pytest.mark.parametrize("pad_depth", [0, 2])
+def test_su_finds_the_plan_of_any_tree_or_names_a_reason(pad_depth: int) -> None:
     draws, tally = Draws("trees"), Tally()
-    learner = tree(small())
-    spec = learner.spec
+    spec = tree(small()).spec
     assert isinstance(spec, TreeSpec)
-    settings = tree_settings(spec)
+    spec = msgspec.structs.replace(spec, pad_depth=pad_depth)
+    learner, settings = TreeLearner(small().tenant, spec), tree_settings(spec)
     corpus = details(draws, settings)
     found: dict[str, int] = {}
     while tally.inputs < INPUTS:

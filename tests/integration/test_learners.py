@@ -2,17 +2,23 @@
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from integration.services import House, let_die, model_of, until, wire_kind
+from msgspec import structs
 
 from pipeline import journal, master_service, rounds
+from pipeline.audit import audit
 from pipeline.errors import StorageError
+from pipeline.master_self_audit import audit_master
 from pipeline.owner_service import OwnerService
+from pipeline.secondary_self_audit import audit_secondary
 from roles.encoding import EncodedRecords
-from roles.twins import Twin, twin_of
+from roles.twins import PlainTree, Twin, twin_of
 from schemas.configuration import Limits
 from schemas.journal import EntryKind
 from schemas.models import LogisticSpec, ModelSpec, NaiveBayesSpec, TreeSpec
@@ -23,6 +29,7 @@ NB = NaiveBayesSpec("m")
 SMOOTH = NaiveBayesSpec("smooth", 1024)
 LR = LogisticSpec("lr", passes=2, rate_256=128, momentum_16=4, l2_shift=9)
 DT = TreeSpec("dt", max_leaves=4, attempt_records=30, tie_records=20, chunks_per_seal=2, leaves_per_attempt=2)
+PADDED = structs.replace(DT, pad_depth=2)
 ALL = (NB, SMOOTH, LR, DT)
 LIMITS = Limits(40, 1 << 16, 20, 1, 1, 0)
 
@@ -79,6 +86,41 @@ async def test_all_learners_on_one_stream_equal_their_twins(tmp_path: Path) -> N
         assert grown["leaves"] > 1
 
 
+async def test_a_padded_tree_from_end_to_end(tmp_path: Path) -> None:
+    seen = []
+    for teaches in (True, False):
+        async with House(tmp_path / str(teaches), models=(PADDED, NB), limits=LIMITS) as house:
+            batches = [house.records(24, i) for i in range(6)]
+            if not teaches:
+                batches = [replace(batch, labels=np.zeros_like(batch.labels)) for batch in batches]
+            rows = house.records(9, "asked")
+            shapes, tests = [], 0
+            for start in (0, 3):
+                # Both units start again in between, from what was sealed.
+                async with house.units_running() as master:
+                    await house.publish("a", *batches[start : start + 3])
+                    await learnt(house, master, start + 3)
+                    plain = twins(house, batches[: start + 3])["dt"]
+                    assert isinstance(plain, PlainTree)
+                    assert await house.ask(rows, model_id="dt") == plain.predict(rows).tolist()
+                    tests = len(plain.twin.tests)
+                    shapes.append(house.learner("dt").described(model_of(await house.state(), "dt")))
+            assert (tests > 0) == teaches
+            seen.append(shapes)
+            for report in (
+                await audit(house.transport(), house.tenant, grace_seconds=0.0),
+                await audit_secondary(house.transport(), house.tenant, house.units["su"].open()),
+            ):
+                assert report.findings == [], report.findings
+            with ThreadPoolExecutor(1) as pool:
+                own = house.units["mu"].open()
+                report = await audit_master(house.transport(), house.tenant, own, pool, grace_seconds=0.0)
+            assert report.findings == [], report.findings
+    # Nothing that everybody sees tells a stream with much to learn from one with nothing.
+    assert seen[0] == seen[1]
+    assert seen[0][-1]["leaves"] == 4
+
+
 async def test_probabilities_on_demand(tmp_path: Path) -> None:
     async with House(tmp_path, models=(LR, NB), limits=LIMITS) as house, house.units_running() as master:
         batches = [house.records(24, i) for i in range(2)]
@@ -119,8 +161,15 @@ async def test_an_overflow_passes_the_chunk_over_and_says_so(tmp_path: Path) -> 
         assert (await house.state()).models["lr"].model == model_of(master.unit, "lr")
 
 
-@pytest.mark.parametrize("models", [(LR, NB), (DT, NB)], ids=["lr", "dt"])
-@pytest.mark.parametrize("call", [1, 2, 3, 4, 6, 9, 12, 15])
+@pytest.mark.parametrize(
+    ("models", "call"),
+    [
+        *(((LR, NB), call) for call in (1, 2, 3, 4, 6, 9, 12, 15)),
+        *(((DT, NB), call) for call in (1, 2, 3, 4, 6, 9, 12, 15)),
+        # A padded tree differs in its attempts.
+        *(((PADDED, NB), call) for call in (13, 15, 17)),
+    ],
+)
 async def test_mu_may_die_in_the_middle_of_a_lesson(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: tuple[ModelSpec, ...], call: int
 ) -> None:

@@ -441,6 +441,6 @@ def test_the_words_of_the_wide_tenant_are_wide() -> None:
 
 def test_every_cost_block_is_checked() -> None:
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
-    # Those of logistic regression are in test_logistic_costs.py.
-    others = {"lr_learn", "lr_query"}
+    # Those are in test_logistic_costs.py and test_padded_tree_costs.py.
+    others = {"lr_learn", "lr_query", "dt_padded_attempt"}
     assert set(cost_blocks()) - others <= tested

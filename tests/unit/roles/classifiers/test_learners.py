@@ -46,9 +46,12 @@ from schemas.queries import Query
 from schemas.rounds import Subject
 
 LIMITS = Limits(200, 1 << 20, 10, 20, 1, 0)
-SMALL = small_tenant(limits=LIMITS, models=MODELS)
-NAMES = ("nb", "lr", "bins", "dt")
-TAUGHT = ("lr", "bins", "dt")
+PADDED = structs.replace(MODELS[-1], model_id="padded", pad_depth=2)
+ALL = (*MODELS, PADDED)
+SMALL = small_tenant(limits=LIMITS, models=ALL)
+NAMES = ("nb", "lr", "bins", "dt", "padded")
+TAUGHT = ("lr", "bins", "dt", "padded")
+TREES = ("dt", "padded")
 SIZES = (22, 9, 33)
 """The tree tries its root after the first chunk, and both its children after the third."""
 
@@ -116,6 +119,7 @@ def test_su_finds_its_half_of_every_session_by_the_subject_alone(journeys: Journ
         "lr": ([LEARN] * 3, [QUERY]),
         "bins": ([LEARN] * 3, [QUERY]),
         "dt": ([LEARN, GROW, LEARN, GROW], [REFRESH, QUERY]),
+        "padded": ([LEARN, GROW, LEARN, GROW], [REFRESH, QUERY]),
     }
 
 
@@ -185,8 +189,8 @@ def test_lessons_name_the_version_before_them_and_their_chunks(journeys: Journey
         assert (subject.records, subject.owners) == (before.records, before.owners)
     hashes = [subject.message_hash for subject in learns]
     assert len(set(hashes)) == len(hashes)
-    assert [subject.rows for subject in learns] == {"dt": [22, 42]}.get(name, [22, 9, 33])
-    if name != "dt":
+    assert [subject.rows for subject in learns] == ([22, 42] if name in TREES else [22, 9, 33])
+    if name not in TREES:
         assert hashes == [chunk(number).message_hash for number in range(3)]
 
 
@@ -577,7 +581,7 @@ def test_the_content_of_another_learner_is_refused(journeys: Journeys, name: str
 def test_a_lesson_leads_where_it_says(journeys: Journeys, name: str) -> None:
     way = journeys[name]
     taught = way.linked.taught
-    sizes = {"dt": [(22,), (9, 33)]}.get(name, [(22,), (9,), (33,)])
+    sizes = [(22,), (9, 33)] if name in TREES else [(22,), (9,), (33,)]
     for before, after, lesson in zip(way.states, way.states[1:], sizes, strict=False):
         assert taught.follows(before, lesson, after.content)
         # Not without the lesson, not from elsewhere, not by another one.
@@ -635,6 +639,34 @@ def test_any_outcome_of_an_attempt_may_follow_and_nothing_else(journeys: Journey
     early = Growth(settings).after_window(19)
     assert learner.follows(first, (19,), content(early))
     assert not learner.follows(first, (19,), content(early.after_attempt([True])))
+
+
+def test_one_outcome_alone_may_follow_an_attempt_of_a_padded_tree(journeys: Journeys) -> None:
+    way = journeys["padded"]
+    learner, first = way.linked.taught, way.states[0]
+    after = Growth(tree_settings_of("padded")).after_window(22)
+    grown = after.after_padded_attempt()
+    empty = first.content
+    assert isinstance(empty, TreeState)
+    assert learner.follows(first, (22,), replace(empty, growth=grown))
+    for growth in (
+        after,
+        after.after_attempt([True]),
+        after.after_attempt([False]),
+        grown.after_padded_attempt(),
+        replace(grown, nodes=(*grown.nodes[:2], replace(grown.nodes[2], since=22))),
+    ):
+        assert not learner.follows(first, (22,), replace(empty, growth=growth))
+
+
+def test_a_padded_tree_deeper_than_its_padding_is_refused() -> None:
+    settings = replace(tree_settings_of("padded"), max_leaves=8)
+    fuller = Growth(replace(settings, pad_depth=3)).after_window(22).after_padded_attempt()
+    assert decode_growth(settings, encode_growth(fuller))[0].leaves == (1, 2)
+    for _ in range(2):
+        fuller = fuller.after_window(22).after_padded_attempt()
+    with pytest.raises(MalformedMessageError):
+        decode_growth(settings, encode_growth(fuller))
 
 
 @pytest.mark.parametrize(
@@ -787,7 +819,7 @@ def test_a_version_is_described_by_what_is_public(journeys: Journeys, name: str)
 
 def test_values_of_an_answer() -> None:
     two_classes = small_tenant(
-        DataSchema(1, small_schema().attributes, ClassLabel("kind", ("no", "yes"))), models=MODELS
+        DataSchema(1, small_schema().attributes, ClassLabel("kind", ("no", "yes"))), models=ALL
     )
     for small, scores in ((SMALL, 3), (two_classes, 1)):
         for name, learner in learners_of(small.tenant).items():
@@ -805,6 +837,7 @@ def test_learners_are_found_by_name_in_the_order_of_the_configuration() -> None:
         LogisticLearner,
         LogisticLearner,
         TreeLearner,
+        TreeLearner,
     ]
     assert all(learner.model_id == name for name, learner in learners.items())
 
@@ -814,7 +847,7 @@ def test_models_before_any_chunk_are_public() -> None:
     def empties(small: SmallTenant) -> list[tuple[Ciphertext, ...]]:
         return [learner.starting().ciphertexts for learner in learners_of(small.tenant).values()]
 
-    assert empties(SMALL) == empties(small_tenant(limits=LIMITS, models=MODELS))
+    assert empties(SMALL) == empties(small_tenant(limits=LIMITS, models=ALL))
     specs: tuple[ModelSpec, ...] = (LogisticSpec("one"), LogisticSpec("two"))
     first, second = empties(small_tenant(models=specs))
     assert first != second
