@@ -59,6 +59,13 @@ def call(command: Sequence[str], folder: Path) -> list[dict[str, Any]]:
     return finish(start(command, folder))
 
 
+def cpu_seconds(process: "subprocess.Popen[str]") -> float:
+    """Return how much CPU a running process has used, all its threads."""
+    # The command's name stands in parentheses, and may hold spaces; user and system ticks follow.
+    fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.contextmanager
 def running_unit(
     role: str, folder: Path, stopped: dict[str, dict[str, Any]]
