@@ -1,8 +1,8 @@
 """`privml replay`: a recorded stream of chunks, fed once more to see how fast it is taken in."""
 
 import re
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,8 +52,6 @@ def replay(
     only read. Ends with 1 if the whole stream gives other models than the recorded ones, or a model
     that answers otherwise than its plaintext twin.
     """
-    from contextlib import nullcontext
-
     from pipeline.parties import fetch_tenant
     from pipeline.recorded_stream import read_stream
     from pipeline.reencrypted_replay import replay_reencrypted
@@ -62,21 +60,16 @@ def replay(
     from pipeline.settings import load_settings, settings_path
     from pipeline.topic_urls import open_transport
 
-    bounds = re.fullmatch(r"(\d{0,18}):(\d{0,18})", chunks)
-    if bounds is None:
-        raise typer.BadParameter(
-            "two offsets with a colon between, either may be left out", param_hint="--chunks"
-        )
+    bounds = _bounds(chunks)
     if speed not in set(Speed):
         raise typer.BadParameter("full or recorded", param_hint="--speed")
     if keep is not None and not data:
         raise typer.BadParameter("there is a tenant to keep with --data only", param_hint="--keep")
     if keep is not None and keep.exists():
         raise typer.BadParameter("the folder exists already", param_hint="--keep")
-    start, stop = (int(bound) if bound else None for bound in bounds.groups())
     files = _files(data or [])
     settings = load_settings(settings_path(config))
-    output, bounds, pace = Output(json), (start, stop), Speed(speed)
+    output, pace = Output(json), Speed(speed)
 
     async def run() -> "ReplayReport":
         async with open_transport(transport or settings.transport) as source:
@@ -85,12 +78,9 @@ def replay(
                 async with open_transport(to) as target:
                     return await run_replay(source, target, tenant, bounds, pace)
             stream = await read_stream(source, tenant, bounds, pace)
-        with (
-            tempfile.TemporaryDirectory(prefix="privml-replay-")
-            if keep is None
-            else nullcontext(keep) as folder
-        ):
-            return await replay_reencrypted(stream, files, to, Path(folder), pace, output.say)
+        with TemporaryDirectory(prefix="privml-replay-") as passing:
+            folder = keep or Path(passing)
+            return await replay_reencrypted(stream, files, to, folder, pace, output.say)
 
     report = run_command(run())
     result = report.as_dict()
@@ -106,6 +96,16 @@ def replay(
     if report.differs:
         output.say("the replayed models are not the recorded ones, or not their twins'")
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _bounds(chunks: str) -> tuple[int | None, int | None]:
+    bounds = re.fullmatch(r"(\d{0,18}):(\d{0,18})", chunks)
+    if bounds is None:
+        raise typer.BadParameter(
+            "two offsets with a colon between, either may be left out", param_hint="--chunks"
+        )
+    start, stop = (int(bound) if bound else None for bound in bounds.groups())
+    return start, stop
 
 
 def _files(data: list[str]) -> dict[str, list[Path]]:
