@@ -71,18 +71,18 @@ def replay(
     settings = load_settings(settings_path(config))
     output, pace = Output(json), Speed(speed)
 
-    async def run() -> "ReplayReport":
+    async def run(folder: Path) -> "ReplayReport":
         async with open_transport(transport or settings.transport) as source:
             tenant = await fetch_tenant(settings, source, insecure=True)
             if not files:
                 async with open_transport(to) as target:
                     return await run_replay(source, target, tenant, bounds, pace)
             stream = await read_stream(source, tenant, bounds, pace)
-        with TemporaryDirectory(prefix="privml-replay-") as passing:
-            folder = keep or Path(passing)
-            return await replay_reencrypted(stream, files, to, folder, pace, output.say)
+        return await replay_reencrypted(stream, files, to, folder, pace, output.say)
 
-    report = run_command(run())
+    # Around the loop: when it is interrupted, its threads may still be writing.
+    with TemporaryDirectory(prefix="privml-replay-") as passing:
+        report = run_command(run(keep or Path(passing)))
     result = report.as_dict()
     output.result("replay", result)
     for name, value in result.items():

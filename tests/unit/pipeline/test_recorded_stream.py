@@ -10,6 +10,7 @@ from written_log import WrittenLog
 from pipeline.fresh_tenant import fresh_name
 from pipeline.recorded_stream import HasWithdrawalsError, read_stream
 from pipeline.replay_report import Speed
+from schemas.models import LogisticSpec, NaiveBayesSpec
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_specs
 
@@ -88,3 +89,14 @@ def test_the_fresh_tenant_has_a_name_of_its_own(name: str) -> None:
     assert fresh.endswith("-replay")
     # A name that topics cannot have is refused here.
     assert topic_specs(fresh)
+
+
+def test_of_a_model_that_is_behind_nothing_is_known_yet() -> None:
+    async def write(log: WrittenLog) -> None:
+        await log.learn(0)
+
+    behind = WrittenLog(small_tenant(models=(NaiveBayesSpec("m"), LogisticSpec("weights"))))
+    asyncio.run(write(behind))
+    stream = asyncio.run(read_stream(behind.transport, behind.tenant))
+    assert stream.models["m"] is not None
+    assert stream.models["weights"] is None
