@@ -35,7 +35,6 @@ from schemas.journal import EntryKind, JournalEntry
 from schemas.reasons import ReasonCode
 from schemas.topics import Role, TopicName, topic_name, topic_specs
 
-APPENDS_AT_ONCE = 64
 # How long an end of the stream may go unnoticed.
 _LOOK_SECONDS = 0.2
 
@@ -110,10 +109,7 @@ def _check_models(tenant: Tenant) -> None:
 async def _messages(source: Transport, tenant: Tenant, stretch: Stretch) -> AsyncIterator[Message]:
     offset = stretch.start
     while offset < stretch.stop:
-        wanted = min(APPENDS_AT_ONCE, stretch.stop - offset)
-        messages = await source.read(
-            topic_name(tenant.name, TopicName.CHUNKS), 0, offset, max_messages=wanted
-        )
+        messages = await source.read(topic_name(tenant.name, TopicName.CHUNKS), 0, offset)
         if not messages:
             return
         offset = messages[-1].offset + 1
