@@ -109,8 +109,9 @@ class ReplayReport:
 
     @property
     def differs(self) -> bool:
-        """Whether a replayed model is not the recorded one, or not its twin's."""
-        return any(
+        """Whether a model is not the recorded one or not its twin's, or accepted chunks are refused."""
+        refused = self.reencrypted and self.rejected > 0
+        return refused or any(
             model.matches is False or (model.twin_agreement is not None and model.twin_agreement < 1)
             for model in self.models
         )

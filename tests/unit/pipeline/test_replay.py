@@ -169,6 +169,14 @@ def test_a_replay_differs_if_any_model_does(
     assert report.differs is differs
 
 
+def test_what_was_accepted_once_must_be_accepted_again(small: SmallTenant) -> None:
+    models = [ReplayedModel(MasterUnit.starting(small.tenant).models["m"])]
+    stretch = Stretch(0, 1, whole=False)
+    # As it is encrypted, the stream holds what was refused as well.
+    assert not ReplayReport(stretch, Speed.FULL, rejected=1, models=models).differs
+    assert ReplayReport(stretch, Speed.FULL, reencrypted=True, rejected=1, models=models).differs
+
+
 async def test_no_more_is_fed_than_is_taken_in() -> None:
     target = MemoryTransport()
     await target.create_topics(topic_specs("small"))
