@@ -1,48 +1,33 @@
 """The demo: every role as its own process, from one CSV file to private answers.
 
-This module starts processes and reads what they print; it holds nobody's keys. The report on
-what came of it is `pipeline.demo_report`.
+This module has processes started and reads what they print; it holds nobody's keys. The report
+on what came of it is `pipeline.demo_report`.
 """
 
-import contextlib
 import csv
-import json
-import os
 import secrets
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pipeline.demo_data import DemoSplit, DemoTable, csv_text, split_rows
 from pipeline.demo_schema import demo_schema
-from pipeline.errors import PipelineError
 from pipeline.model_options import parse_models
-from pipeline.settings import FILE_NAME
+from pipeline.private_file import write_private
+from pipeline.role_processes import StepFailedError, call, finish, running_unit, start
 from schemas.data_schema import DataSchema
 from schemas.models import ModelSpec
 from schemas.reasons import ReasonCode
 from schemas.schema_toml import dump_schema
 
 CLIENT = "client"
-READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
 RECEIPT_SECONDS = 300.0
 LEARNING_POLL_SECONDS = 2.0
 CHUNK_RECORDS = 500
 ANSWER_SECONDS = 120.0
-
-
-class DemoStepError(PipelineError):
-    """A role's process failed; its own message is above on stderr."""
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code or ReasonCode.INTERNAL_ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +84,7 @@ def run_demo(table: DemoTable, options: DemoOptions, folder: Path, say: Callable
     """Set a tenant up in a folder, train and ask, and return what was printed.
 
     Raises:
-        DemoStepError: A process failed.
+        StepFailedError: A process failed.
         InputFileError: The data cannot be used.
         ModelOptionError: The classifier is described in a way that means nothing.
     """
@@ -116,31 +101,29 @@ def run_demo(table: DemoTable, options: DemoOptions, folder: Path, say: Callable
     init += ["--classifier", options.classifier]
     init += [part for name in owners for part in ("--owner", name)]
     say("set-up: safe primes, then every party's keys in a process of its own")
-    made = _call([*init, "--insecure"] if options.insecure else init, folder)[0]
+    made = call([*init, "--insecure"] if options.insecure else init, folder)[0]
     run.chunk_size = options.chunk_size or min(CHUNK_RECORDS, made["max_chunk_records"])
     run.keygen_seconds = time.monotonic() - started
     say(f"set-up done in {run.keygen_seconds:.1f} s; starting the units")
-    with _unit("su", folder, run), _unit("mu", folder, run):
+    with running_unit("su", folder, run.stopped), running_unit("mu", folder, run.stopped):
         say("training: owners publish encrypted chunks")
         processes = [_publish(folder, name, run.chunk_size) for name in owners]
-        run.published = [_finish(process)[0] for process in processes]
+        run.published = [finish(process)[0] for process in processes]
         _await_learnt(folder, say)
         records = sum(published["records"] for published in run.published)
         say(f"trained on {records} records; asking {len(run.asked)} questions one by one")
         run.single = _ask(folder, rows_per_query=1)
         say("asking them again in batches")
         run.batch = _ask(folder, rows_per_query=None)
-    run.model = _call(["inspect", "model"], folder)[0]
-    run.journal = _call(["inspect", "journal"], folder)[0]["entries"]
+    run.model = call(["inspect", "model"], folder)[0]
+    run.journal = call(["inspect", "journal"], folder)[0]["entries"]
     return run
 
 
 def _prepare(table: DemoTable, options: DemoOptions, folder: Path) -> DemoRun:
     split = split_rows(table.rows, options.owners, options.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    passphrase = os.open(folder / "passphrase", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(passphrase, "w") as file:
-        file.write(secrets.token_hex(16) + "\n")
+    write_private(folder / "passphrase", secrets.token_hex(16).encode(), exclusive=True)
     asked = split.test[: options.queries]
     files = {"train.csv": split.train, "test.csv": split.test, "asked.csv": asked}
     files |= {f"{_owner(i)}.csv": rows for i, rows in enumerate(split.owners)}
@@ -159,11 +142,11 @@ def _await_learnt(folder: Path, say: Callable[[str], None]) -> None:
     """Wait until no chunk that can be learnt is left.
 
     Raises:
-        DemoStepError: Nothing was learnt, since a first full window needs more records.
+        StepFailedError: Nothing was learnt, since a first full window needs more records.
     """
     told = False
     while True:
-        model = _call(["inspect", "model"], folder)[0]
+        model = call(["inspect", "model"], folder)[0]
         if not model["learning"]:
             break
         if not told:
@@ -171,7 +154,7 @@ def _await_learnt(folder: Path, say: Callable[[str], None]) -> None:
             told = True
         time.sleep(LEARNING_POLL_SECONDS)
     if not model["records"]:
-        raise DemoStepError(
+        raise StepFailedError(
             f"all {model['waiting']} chunks wait for more records; "
             "give more data, or a tree with a smaller grace (dt:grace=…)",
             ReasonCode.USAGE,
@@ -182,70 +165,17 @@ def _owner(index: int) -> str:
     return f"owner-{index + 1}"
 
 
-@contextlib.contextmanager
-def _unit(role: str, folder: Path, run: DemoRun) -> Iterator[None]:
-    """Run a unit around the block; afterwards its figures are in `run.stopped`."""
-    process = _start([role], folder)
-    try:
-        _await_ready(process, role)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            printed, _ = process.communicate(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            printed, _ = process.communicate()
-        for line in printed.splitlines():
-            parsed = json.loads(line)
-            if parsed["schema"] == "privml.stopped/1":
-                run.stopped[role] = parsed
-    if role not in run.stopped:
-        raise DemoStepError(f"{role} did not stop in an orderly way", ReasonCode.INTERNAL_ERROR)
-
-
-def _await_ready(process: "subprocess.Popen[str]", role: str) -> None:
-    output: IO[str] | None = process.stdout
-    line = output.readline() if output is not None else ""
-    parsed = json.loads(line) if line else {}
-    if parsed.get("schema") != "privml.ready/1":
-        raise DemoStepError(f"{role} did not start", parsed.get("code", ReasonCode.INTERNAL_ERROR))
-
-
 def _publish(folder: Path, owner: str, chunk_size: int) -> "subprocess.Popen[str]":
     command = ["owner", "publish", str(folder / f"{owner}.csv"), "--owner", owner, "--wait"]
     command += ["--chunk-size", str(chunk_size), "--timeout", str(RECEIPT_SECONDS)]
-    return _start(command, folder)
+    return start(command, folder)
 
 
 def _ask(folder: Path, *, rows_per_query: int | None) -> list[dict[str, Any]]:
     command = ["predict", str(folder / "asked.csv"), "--client", CLIENT, "--timeout", str(ANSWER_SECONDS)]
     if rows_per_query is not None:
         command += ["--rows-per-query", str(rows_per_query)]
-    return _call(command, folder)
-
-
-def _start(command: Sequence[str], folder: Path) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PRIVML_CONFIG": str(folder / FILE_NAME)}
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "pipeline", *command, "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-
-
-def _call(command: Sequence[str], folder: Path) -> list[dict[str, Any]]:
-    return _finish(_start(command, folder))
-
-
-def _finish(process: "subprocess.Popen[str]") -> list[dict[str, Any]]:
-    printed, _ = process.communicate()
-    parsed = [json.loads(line) for line in printed.splitlines()]
-    if process.returncode:
-        code = next((line["code"] for line in parsed if line["schema"] == "privml.error/1"), "")
-        raise DemoStepError(f"a step failed with exit code {process.returncode}", code)
-    return parsed
+    return call(command, folder)
 
 
 def write_predictions(folder: Path, rows: Sequence[tuple[int, str, str, str, str]]) -> None:

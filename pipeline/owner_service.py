@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from crypto.coins import Coins
 from crypto.errors import SchemaError
+from crypto.plaintext_proof import table_bits
 from pipeline.errors import PipelineError
 from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox, Publisher
@@ -18,6 +19,7 @@ from pipeline.meter import Meter
 from pipeline.outbox import NotPublishedError, Outbox, Run, StoredMessage
 from pipeline.transport import Transport
 from roles.arrival import Arrival
+from roles.chunk_encodings import ChunkEncodings
 from roles.data_owner import make_chunk
 from roles.encoding import EncodedRecords
 from roles.tenant import Tenant
@@ -28,6 +30,8 @@ from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_name
 
 log = get_logger()
+
+TABLE_WINDOW = 6
 
 
 class NoReceiptError(PipelineError):
@@ -51,6 +55,13 @@ class SentChunk:
     sequence: int
     records: int
     bytes: int
+
+
+def prepare_tables(tenant: Tenant) -> None:
+    """Make the tables of fixed bases that encrypting chunks uses."""
+    layouts = ChunkEncodings(tenant).layouts(tenant.configuration.limits.max_chunk_records)
+    ciphertexts = sum(layout.ciphertexts for layout in layouts)
+    tenant.service_key.prepare(TABLE_WINDOW, table_bits(tenant.parameters.profile, ciphertexts))
 
 
 class OwnerService:
@@ -88,12 +99,19 @@ class OwnerService:
                 stored = await asyncio.to_thread(self._outbox.message, run.stored[number])
             else:
                 with self._meter.activity("encrypt"):
-                    stored = await asyncio.to_thread(self._seal, batch, run, number)
+                    stored = await asyncio.to_thread(self.prepare, batch, run, number)
                 await self._send(stored)
                 sent = _sent(stored, len(batch))
                 log.info("chunk_published", sequence=sent.sequence, records=sent.records, bytes=sent.bytes)
             yield _sent(stored, len(batch))
             number += 1
+
+    def prepare(self, batch: EncodedRecords, run: Run | None = None, number: int = 0) -> StoredMessage:
+        """Encrypt a batch into the outbox, durably, and leave it to others to send it."""
+        sequence = self._outbox.next_sequence()
+        chunk = make_chunk(self._tenant, self._publisher.sender, sequence, batch, Coins.fresh(), self._pool)
+        wires = self._publisher.seal(TopicName.CHUNKS, "chunk", sequence, encode(chunk))
+        return self._outbox.store(wires, run, number)
 
     async def begin(self, source: bytes) -> Run:
         """Begin a run, or take up the one of the same source that was not finished."""
@@ -132,12 +150,6 @@ class OwnerService:
             return self._outbox.sequence_of(bytes.fromhex(chunk_id))
         except ValueError as error:
             raise NotPublishedError("a chunk id has 64 hexadecimal digits") from error
-
-    def _seal(self, batch: EncodedRecords, run: Run | None, number: int) -> StoredMessage:
-        sequence = self._outbox.next_sequence()
-        chunk = make_chunk(self._tenant, self._publisher.sender, sequence, batch, Coins.fresh(), self._pool)
-        wires = self._publisher.seal(TopicName.CHUNKS, "chunk", sequence, encode(chunk))
-        return self._outbox.store(wires, run, number)
 
     async def _send(self, stored: StoredMessage) -> None:
         key = self._publisher.sender.encode()

@@ -93,7 +93,7 @@ class StatusWatch:
             self._unit = await self._start()
         unit, offset = self._unit, self._journal_offset
         async for stored in chained_entries(self._transport, self._tenant, unit, offset):
-            unit.apply(stored.entry, stored.entry_id, _content_of(stored.entry))
+            unit.apply(stored.entry, stored.entry_id, totals_content(stored.entry))
             self._note(stored.entry)
             self._journal_offset = stored.offset + 1
         return unit
@@ -186,7 +186,7 @@ class StatusWatch:
             return None
 
 
-def _content_of(entry: JournalEntry) -> EntryContent:
+def totals_content(entry: JournalEntry) -> EntryContent:
     """Return as much of what an entry names as totals need."""
     if entry.kind == EntryKind.LEARNT and not entry.reason:
         return EntryContent(learnt=AbsentContent(sealed_place(entry)))

@@ -219,16 +219,14 @@ def _as_owner(
 ) -> dict[str, Any]:
     from dataclasses import replace
 
-    from crypto.plaintext_proof import table_bits
     from pipeline.configurations import fetch_tenant
     from pipeline.meter import Meter
     from pipeline.outbox import Outbox
-    from pipeline.owner_service import OwnerService
+    from pipeline.owner_service import OwnerService, prepare_tables
     from pipeline.parties import open_identity
     from pipeline.process_lock import sole_process
     from pipeline.settings import load_settings, settings_path
     from pipeline.topic_urls import open_transport
-    from roles.chunk_encodings import ChunkEncodings
 
     settings: Settings = load_settings(settings_path(config))
     if transport_url is not None:
@@ -246,9 +244,7 @@ def _as_owner(
                 passphrase_file=passphrase_file,
                 passphrase_fd=passphrase_fd,
             )
-            layouts = ChunkEncodings(tenant).layouts(tenant.configuration.limits.max_chunk_records)
-            ciphertexts = sum(layout.ciphertexts for layout in layouts)
-            tenant.service_key.prepare(6, table_bits(tenant.parameters.profile, ciphertexts))
+            prepare_tables(tenant)
             meter = Meter()
             publisher = identity.publisher(tenant, transport)
             folder = settings.state / f"outbox-{owner}"

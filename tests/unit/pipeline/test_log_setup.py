@@ -14,8 +14,9 @@ from schemas.topics import Role
 @pytest.fixture(autouse=True)
 def restored() -> object:
     yield
-    structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
+    # Not the library's defaults: those write to stdout, into what later tests read.
+    configure_logs(json=False, level=logging.WARNING)
 
 
 def test_listed_fields_stay_and_all_others_go() -> None:

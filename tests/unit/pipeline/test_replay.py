@@ -1,17 +1,24 @@
 """Replay: the recorded chunks, taken in once more elsewhere, give the recorded model."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from integration.services import until
 from round_trips import chunk_of
 from tenants import SmallTenant, small_tenant
 from written_log import WrittenLog
 
 from pipeline.memory_transport import MemoryTransport
-from pipeline.replay import ReplayReport, Speed, TargetInUseError, replay
+from pipeline.replay import NeedsPlaintextError, replay
+from pipeline.replay_feed import IN_FLIGHT, Feed, TargetInUseError
+from pipeline.replay_report import ReplayedModel, ReplayReport, Speed, Stretch
+from pipeline.transport import Message
+from roles.master_unit import MasterUnit
+from schemas.models import LogisticSpec, NaiveBayesSpec
 from schemas.reasons import ReasonCode
-from schemas.topics import TopicName, topic_name
+from schemas.topics import TopicName, topic_name, topic_specs
 
 SPREAD_NANOSECONDS = 30_000_000
 
@@ -87,9 +94,9 @@ def test_a_replay_writes_chunks_and_configuration_only(log: WrittenLog) -> None:
 def test_a_part_of_the_stream_has_a_model_of_its_own(log: WrittenLog) -> None:
     report = run(log, MemoryTransport(), (0, 1))
     assert (report.messages, report.accepted) == (1, 1)
-    assert report.model["sha256_recorded"] is None
-    assert report.model["matches"] is None
-    assert report.model["sha256_replayed"] != log.model.hash(log.tenant).hex()
+    assert report.models[0].recorded_hash is None
+    assert report.models[0].matches is None
+    assert report.models[0].replayed_hash != log.model.hash(log.tenant).hex()
     assert not report.differs
 
 
@@ -131,10 +138,62 @@ def test_a_stream_with_its_pauses_takes_as_long_as_it_did(
     originals = list(source.messages)
     try:
         source.messages[:] = [replace(m, written_at=m.offset * SPREAD_NANOSECONDS) for m in originals]
-        monkeypatch.setattr("pipeline.replay.asyncio.sleep", note)
+        monkeypatch.setattr("pipeline.replay_feed.asyncio.sleep", note)
         report = run(log, MemoryTransport(), speed=Speed.RECORDED)
     finally:
         source.messages[:] = originals
-    assert report.model["matches"] is True
+    assert report.models[0].matches is True
     assert len([seconds for seconds in slept if seconds > 0]) >= report.messages - 1
     assert max(slept) <= report.messages * SPREAD_NANOSECONDS / 1e9
+
+
+def test_what_learns_in_sessions_is_not_replayed_as_it_is_encrypted() -> None:
+    taught = WrittenLog(small_tenant(models=(NaiveBayesSpec("m"), LogisticSpec("weights"))))
+    target = MemoryTransport()
+    with pytest.raises(NeedsPlaintextError, match="weights") as refused:
+        run(taught, target)
+    assert "--data a=FILE" in str(refused.value.hint)
+    assert not asyncio.run(target.topics())
+
+
+@pytest.mark.parametrize(
+    ("matches", "agreement", "differs"),
+    [(None, None, False), (True, 1.0, False), (False, 1.0, True), (True, 0.99, True), (None, 0.0, True)],
+)
+def test_a_replay_differs_if_any_model_does(
+    small: SmallTenant, matches: bool | None, agreement: float | None, differs: bool
+) -> None:
+    kept = MasterUnit.starting(small.tenant).models["m"]
+    other = ReplayedModel(kept, matches=matches, twin_agreement=agreement)
+    report = ReplayReport(Stretch(0, 1, whole=True), Speed.FULL, models=[ReplayedModel(kept), other])
+    assert report.differs is differs
+
+
+def test_what_was_accepted_once_must_be_accepted_again(small: SmallTenant) -> None:
+    models = [ReplayedModel(MasterUnit.starting(small.tenant).models["m"])]
+    stretch = Stretch(0, 1, whole=False)
+    # As it is encrypted, the stream holds what was refused as well.
+    assert not ReplayReport(stretch, Speed.FULL, rejected=1, models=models).differs
+    assert ReplayReport(stretch, Speed.FULL, reencrypted=True, rejected=1, models=models).differs
+
+
+async def test_no_more_is_fed_than_is_taken_in() -> None:
+    target = MemoryTransport()
+    await target.create_topics(topic_specs("small"))
+
+    async def messages() -> AsyncIterator[Message]:
+        for i in range(IN_FLIGHT + 5):
+            yield Message("", 0, 0, b"a", {}, b"%d" % i, 0)
+
+    feed = Feed(target, "small", Speed.FULL)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(feed.run(messages()))
+        await until(lambda: feed.messages >= IN_FLIGHT)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (feed.messages, feed.ended) == (IN_FLIGHT, False)
+        fed_at = [feed.taken() for _ in range(5)]
+        await until(lambda: feed.ended)
+    assert fed_at == sorted(fed_at)
+    assert fed_at[0] >= feed.started
+    assert messages_of(target, TopicName.CHUNKS) == [b"%d" % i for i in range(IN_FLIGHT + 5)]
