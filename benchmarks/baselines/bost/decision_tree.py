@@ -49,10 +49,14 @@ def classify(parties: Parties, width: int, tree: Node, row: Sequence[int], level
         row: The client's numbers.
         levelled_bytes: Size of a ciphertext of the levelled scheme.
     """
-    bits = {}
+    bits, start, longest = {}, parties.transcript.messages, 0
     for node in tree.nodes:
+        before = parties.transcript.messages
         hidden = less_than_plain(parties, width, row[node.attribute], node.threshold)
         bits[id(node)] = change_scheme(parties, hidden, levelled_bytes)
+        longest = max(longest, parties.transcript.messages - before)
+    # All nodes are compared at once.
+    parties.transcript.messages = start + longest
     parties.transcript.send(parties.a, levelled_bytes)
     parties.transcript.did("Levelled.Dec")
     return _evaluate(parties, tree, bits)

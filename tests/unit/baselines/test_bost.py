@@ -136,6 +136,7 @@ def test_a_tree_classifies_with_a_comparison_per_node(found: Parties) -> None:
     rows = [([5, 5], 0), ([99, 10], 1), ([100, 199], 2), ([149, 200], 3), ([150, 255], 4)]
     for row, label in rows:
         found.transcript.operations.clear()
+        before = found.transcript.messages
         assert decision_tree.classify(found, WIDTH, tree, row, 1000) == label
         done = found.transcript.operations
         assert done["Levelled.Enc"] == len(tree.nodes) == 4
@@ -143,3 +144,5 @@ def test_a_tree_classifies_with_a_comparison_per_node(found: Parties) -> None:
         # Every comparison, and the opening of its masked bit.
         assert done["QR.Enc"] == 4 * (COMPARED["QR.Enc"] + 1)
         assert done["QR.Dec"] == 4 * (COMPARED["QR.Dec"] + 1)
+        # The nodes side by side: bits, rounds of a comparison, the masked bit and its answer, the class.
+        assert found.transcript.messages - before == 1 + 2 * (WIDTH - 1) + 2 + 1
