@@ -1,10 +1,10 @@
-"""Models in the clear: what Bost et al.'s server knows, and scikit-learn's lines of the comparison.
+"""Models in the clear: what Bost et al.'s server knows, and the lines of scikit-learn and river.
 
 All as integers, since that is what goes under encryption.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,7 +117,7 @@ def tree(parts: Split) -> tuple[Node, Any]:
 
 
 def entries() -> Iterator[Entry]:
-    """Measure scikit-learn on every task, everything in the clear."""
+    """Measure scikit-learn on every task and river on its own, everything in the clear."""
     for task, parts, model in (
         (BAYES, split(data_set("nursery")), CategoricalNB()),
         (LOGISTIC, lbw(), LogisticRegression(max_iter=MAX_ITERATIONS)),
@@ -140,6 +140,39 @@ def entries() -> Iterator[Entry]:
             query_cpu=query / len(asked),
             accuracy=100 * float((found == parts.test_labels).mean()),
         )
+    yield from _hoeffding_tree()
+
+
+def _hoeffding_tree() -> Iterator[Entry]:
+    """Measure river's tree, record after record; nothing where river is not installed."""
+    try:
+        from river.tree import HoeffdingTreeClassifier  # noqa: PLC0415  (an extra of its own)
+    except ModuleNotFoundError:
+        return
+    parts = split(data_set("nursery"))
+    tree: Any = HoeffdingTreeClassifier()
+    rows: list[list[dict[Hashable, Any]]] = [
+        [dict(enumerate(map(str, row))) for row in records.indices.tolist()]
+        for records in (parts.data.records, parts.test)
+    ]
+    learnt, asked = rows
+
+    def learn() -> None:
+        for row, label in zip(learnt, parts.labels.tolist(), strict=True):
+            tree.learn_one(row, label)
+
+    train, _ = _cpu(learn)
+    query, found = _cpu(lambda: [tree.predict_one(row) for row in asked])
+    yield Entry(
+        TREE,
+        "river",
+        "river in the clear, HoeffdingTreeClassifier with its defaults",
+        "none",
+        TRUST,
+        train / len(learnt),
+        query_cpu=query / len(asked),
+        accuracy=100 * float((np.array(found) == parts.test_labels).mean()),
+    )
 
 
 def _cpu(work: Any) -> tuple[float, Any]:

@@ -29,6 +29,7 @@ PEERS = {
     "phe": ("phe==1.5.0", "gmpy2"),
     "heu": ("sf-heu==0.5.2b0",),
     "tenseal": ("tenseal==0.3.18",),
+    "spu": ("spu==0.9.5",),
     "openfhe": ("openfhe==1.6.1.0.22.4",),
 }
 """What to install, by the module that must import afterwards."""
@@ -148,6 +149,22 @@ def programs(*, quick: bool) -> list[Program]:
         )
         for peer, name in (("phe", "python-paillier"), ("heu", "SecretFlow HEU, ZPaillier"))
     ]
+    logistic = _logistic_task(quick=quick)
+    sharing = [
+        Program(
+            "spu",
+            "spu_logistic.py",
+            f"secret shares: SPU, {protocol}",
+            "128",
+            {"logistic": trust},
+            logistic | {"protocol": protocol, "servers": servers},
+        )
+        for protocol, servers, trust in (
+            ("CHEETAH", 2, "two servers that must not collude; nobody learns the model"),
+            ("SEMI2K", 2, "two servers and a dealer, no two of whom collude; nobody learns the model"),
+            ("ABY3", 3, "three servers, no two of whom collude; nobody learns the model"),
+        )
+    ]
     return [
         *adding,
         Program(
@@ -167,8 +184,9 @@ def programs(*, quick: bool) -> list[Program]:
                 "logistic": "one key holder who must not collude with the server, and learns the model",
                 "linear": "none between client and server; the server knows the model, the client the score",
             },
-            _logistic_task(quick=quick),
+            logistic,
         ),
+        *sharing,
     ]
 
 
