@@ -106,14 +106,18 @@ def entries(programs: list[Program]) -> Iterator[Entry | str]:
     for program in programs:
         if missing.get(program.peer, "not asked for"):
             continue
-        ended = subprocess.run(
-            [FOLDER / "bin" / "python", PROGRAMS / program.file],
-            input=json.dumps(program.task),
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS_TO_RUN,
-        )
+        try:
+            ended = subprocess.run(
+                [FOLDER / "bin" / "python", PROGRAMS / program.file],
+                input=json.dumps(program.task),
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS_TO_RUN,
+            )
+        except subprocess.TimeoutExpired:
+            yield f"{program.system} takes more than {SECONDS_TO_RUN} s"
+            continue
         if ended.returncode:
             last = (ended.stderr.strip() or "no message").splitlines()[-1]
             yield f"{program.system} ended with an error: {last[:MESSAGE_LENGTH]}"

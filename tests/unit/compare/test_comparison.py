@@ -121,6 +121,12 @@ def test_a_program_that_fails_is_named_with_its_last_line(environment: Path) -> 
     assert sentence == "a peer ended with an error: the counts are wrong"
 
 
+def test_a_program_that_takes_too_long_is_named(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installed, "SECONDS_TO_RUN", 0.2)
+    (sentence,) = installed.entries([program("while True: pass", environment)])
+    assert sentence == "a peer takes more than 0.2 s"
+
+
 def test_without_an_environment_every_peer_is_missing(environment: Path) -> None:
     installed.FOUND.unlink()
     assert set(installed.found_peers()) == set(installed.PEERS)
