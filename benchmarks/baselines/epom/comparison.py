@@ -4,7 +4,7 @@ The factor hides little: the length of the opened number tells that of the diffe
 product compares in garbled circuits. It is measured as it was published.
 
 Source:
-    Liu et al. 2016, section IV-C.
+    Liu et al. 2016 (DT-PKC), SLT.
 """
 
 from benchmarks.baselines.epom.servers import Servers

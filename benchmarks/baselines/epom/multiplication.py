@@ -3,7 +3,7 @@
     h = (x + r_x)(y + r_y),  S = R_x − r_y x,  T = R_y − r_x y,  xy = h + S + T − r_x r_y − R_x − R_y
 
 Source:
-    Liu et al. 2016, section IV-B.
+    Liu et al. 2016 (DT-PKC), SMD.
 """
 
 from collections.abc import Sequence
