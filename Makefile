@@ -11,7 +11,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test kafka test-kafka soak chaos check bench bench-compare lock clean
+.PHONY: help install demo test kafka test-kafka soak chaos check bench bench-compare peers compare lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,12 @@ bench-compare: $(STAMP) ## Run the benchmarks and compare them with docs/benchma
 	@mkdir -p build
 	$(if $(FRESH),,$(BIN)/python -m benchmarks --json build/bench.json > /dev/null)
 	$(BIN)/python -m benchmarks.compare_runs $(or $(FRESH),build/bench.json) $(ARGS)
+
+peers: $(STAMP) ## Install what PrivML is compared with into build/peers
+	$(BIN)/python -m benchmarks.compare.installed
+
+compare: $(STAMP) ## Compare PrivML with published protocols and installed peers (ARGS="--quick")
+	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 # Paths, indexes and headers stay out of the file, so that it is the same on every machine.
 lock: $(STAMP) ## Resolve the dependencies anew into requirements.lock

@@ -24,18 +24,26 @@ SHAPES = {"edin": (1253, 9), "lbw": (141, 9)}
 @cache
 def number_set(name: str) -> DataSet:
     """Return the named data set, as many of its records as its shape has, taken evenly."""
-    rows, columns = SHAPES[name]
-    path = folder() / f"{name}.csv"
-    if not path.is_file():
-        return made_up(rows, columns)
-    schema = _schema_of(path)
-    (records,) = read_training_file(path, schema, 1 << 30, words=True)
+    whole, (rows, _) = number_file(name), SHAPES[name]
+    records = whole.records
     if records.labels is None or records.words is None:
         raise RuntimeError("training records have labels and words")
     taken = np.arange(rows) * len(records) // rows
     return DataSet(
-        name, schema, EncodedRecords(records.indices[taken], records.labels[taken], records.words[taken])
+        whole.name,
+        whole.schema,
+        EncodedRecords(records.indices[taken], records.labels[taken], records.words[taken]),
     )
+
+
+def number_file(name: str) -> DataSet:
+    """Return all records of the named data set, or made-up ones of its shape."""
+    path = folder() / f"{name}.csv"
+    if not path.is_file():
+        return made_up(*SHAPES[name])
+    schema = _schema_of(path)
+    (records,) = read_training_file(path, schema, 1 << 30, words=True)
+    return DataSet(name, schema, records)
 
 
 @cache

@@ -47,6 +47,14 @@ FORBIDDEN_IMPORTS = [
     ("the roles do not know each other", "roles.master_unit", "import roles.secondary_unit"),
     ("the roles do not know each other", "roles.secondary_unit", "from roles import master_unit"),
     ("the roles do not know each other", "roles.data_owner", "import roles.client"),
+    *(
+        (
+            "the product does not know its benchmarks",
+            f"{package}.offender",
+            "import benchmarks.baselines.bost",
+        )
+        for package in ("crypto", "schemas", "roles", "pipeline")
+    ),
 ]
 
 
