@@ -44,9 +44,13 @@ class SqliteFile:
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
             )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._make(tables, version)
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=FULL")
+                self._make(tables, version)
+            except BaseException:
+                self._connection.close()
+                raise
 
     def _make(self, tables: str, version: int) -> None:
         run = self._connection.execute
