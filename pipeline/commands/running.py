@@ -7,6 +7,7 @@ The loop's own signal handlers wake it.
 
 import asyncio
 import signal
+import threading
 from collections.abc import Collection, Coroutine
 from typing import Any, TypeVar
 
@@ -51,6 +52,7 @@ async def _interruptible(work: Coroutine[Any, Any, T], signals: Collection[signa
         # A second SIGINT ends at once what takes its time to end.
         loop.remove_signal_handler(signal.SIGINT)
 
-    for number in signals:
+    # Elsewhere than in the main thread, the process's signals are somebody else's.
+    for number in signals if threading.current_thread() is threading.main_thread() else ():
         loop.add_signal_handler(number, interrupt)
     return await work

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -91,3 +92,11 @@ def test_a_signal_wakes_a_loop_that_waits(run: object) -> None:
     assert woken_by[0] >= 0
     assert signal.set_wakeup_fd(-1) == -1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_in_another_thread_signals_are_left_alone() -> None:
+    async def work() -> int:
+        return 7
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: run_command(work())).result() == 7
