@@ -10,6 +10,7 @@ from round_trips import random_records, replace_subject
 from tenants import signing_key
 
 from crypto.key_generation import generate_weak_key
+from pipeline.rounds import PARTITIONS, partition_of
 from roles.building_blocks.base_transfers import base_plan, base_subject
 from roles.classifiers.learner import refresh_subject_of
 from roles.client import make_query
@@ -32,11 +33,13 @@ class Hostile:
         name: What is wrong with it.
         value: The bytes put on the topic.
         reason: What they must be refused for.
+        partition: Where they are put, if not where all the others are.
     """
 
     name: str
     value: bytes
     reason: str
+    partition: int | None = None
 
 
 def sealed(
@@ -242,9 +245,10 @@ def hostile_requests(house: House, good: bytes, request: Request, partition: int
     def by(body: bytes, kind: str = "request", place: int = partition) -> bytes:
         return sealed(house, topic, "mu", house.sealed_round(topic, place, body), kind=kind)
 
-    def about(subject: Subject, **changes: object) -> bytes:
+    def about(name: str, subject: Subject, reason: str, **changes: object) -> Hostile:
         named = {"session": session_name(house.tenant, subject), "subject": subject, **changes}
-        return by(with_fields(request, **named))
+        place = partition_of(subject)
+        return Hostile(name, by(with_fields(request, **named), place=place), reason, place)
 
     yield from damaged(house, TopicName.ROUND_REQUESTS, "mu", good, "c")
     yield Hostile("a body that is no request", by(b"\x90"), "malformed")
@@ -266,10 +270,10 @@ def hostile_requests(house: House, good: bytes, request: Request, partition: int
         yield Hostile(f"request {name}", by(with_fields(request, **changes)), reason)
     other = replace_subject(request.subject, model_version=99)
     refreshed = refresh_subject_of(request.subject)
-    yield Hostile("the same query in another session", about(other), "conflicting_request")
+    yield about("the same query in another session", other, "conflicting_request")
     for place in ((1, 0), (0, 10**6), (-1, 0), (0, -1), (0, 1 << 63), (1 << 63, 0)):
         lost = replace_subject(request.subject, partition=place[0], offset=place[1])
-        yield Hostile(f"a query at {place}", about(lost), "plan_violation")
+        yield about(f"a query at {place}", lost, "plan_violation")
     for name, subject in (
         ("another client's query", replace_subject(request.subject, client="d")),
         ("a query of another id", replace_subject(request.subject, message_hash=bytes(32))),
@@ -280,19 +284,22 @@ def hostile_requests(house: House, good: bytes, request: Request, partition: int
             replace_subject(base_subject(), purpose="learn", model_id=MODEL),
         ),
     ):
-        yield Hostile(name, about(subject), "plan_violation")
+        yield about(name, subject, "plan_violation")
     for name, subject in (
         ("a refresh without records", replace_subject(base_subject(), purpose="refresh", model_id=MODEL)),
         ("a refresh that no head speaks of", replace_subject(refreshed, records=refreshed.records + 1)),
         ("a refresh of another model", replace_subject(refreshed, model_hash=bytes(32))),
     ):
-        yield Hostile(name, about(subject), "unknown_head")
+        yield about(name, subject, "unknown_head")
     strange = replace_subject(refreshed, model_id="n")
-    yield Hostile("an unknown model", about(strange), "unknown_model")
+    yield about("an unknown model", strange, "unknown_model")
     plan = base_plan(house.tenant).digest
-    yield Hostile(
-        "base transfers once more, otherwise", about(base_subject(), plan=plan), "conflicting_request"
+    yield about("base transfers once more, otherwise", base_subject(), "conflicting_request", plan=plan)
+    elsewhere = (partition + 1) % len(PARTITIONS)
+    moved = by(
+        with_fields(request, session=session_name(house.tenant, other), subject=other), place=elsewhere
     )
+    yield Hostile("on a partition that is not its subject's", moved, "plan_violation", elsewhere)
 
 
 def hostile_replies(house: House, good: bytes, reply: Reply, partition: int) -> Iterator[Hostile]:

@@ -83,10 +83,11 @@ def events() -> Iterator[list[dict[str, Any]]]:
 
 async def lay(house: House, topic: TopicName, partition: int, messages: Iterable[Hostile]) -> None:
     """Put hostile messages on a topic and wait until all are refused."""
-    wires = [message.value for message in messages if len(message.value) <= MAX_APPEND_BYTES]
-    expected = len(house.dead_letters()) + len(wires)
-    for wire in wires:
-        await house.transport().append(topic_name("small", topic), None, wire, partition=partition)
+    laid = [message for message in messages if len(message.value) <= MAX_APPEND_BYTES]
+    expected = len(house.dead_letters()) + len(laid)
+    for message in laid:
+        place = partition if message.partition is None else message.partition
+        await house.transport().append(topic_name("small", topic), None, message.value, partition=place)
     await until(lambda: len(house.dead_letters()) >= expected)
 
 

@@ -160,7 +160,7 @@ MUTANTS = {
     ),
     "acts before it reads back": Mutant(
         ((Journal, "_read_back", nothing_later),),
-        Schedule(1, ("b0", "query d"), (Fault("mu", 26, Trouble.USURPED),), 512),
+        Schedule(3, ("b0", "query d"), (Fault("mu", 26, Trouble.USURPED),), 512),
         ("fold", "dead letters", "receipts"),
     ),
     "uses one mask for two inputs": Mutant(
