@@ -59,7 +59,8 @@ def make_fresh_tenant(recorded: Tenant, owners: Sequence[str], folder: Path, tra
     limits = structs.replace(
         configuration.limits, min_records=1, min_owners=1, min_new_records=1, query_quota=QUERY_QUOTA
     )
-    client = next(iter(recorded.client_keys))
+    # All clients may have been enrolled later; the fresh tenant needs one to ask.
+    client = next(iter(recorded.client_keys), "replay-client")
     plan = TenantPlan(
         folder,
         name,

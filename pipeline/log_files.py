@@ -30,6 +30,7 @@ from pipeline.errors import (
     TransportError,
     UnknownTopicError,
 )
+from pipeline.sqlite_file import transaction
 from pipeline.transport import Message, Position, TopicInfo, partition_for_key
 from schemas.topics import Durability, TopicSpec
 
@@ -109,7 +110,7 @@ def create_topic_file(directory: Path, spec: TopicSpec) -> None:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            with _transaction(connection):
+            with transaction(connection):
                 # Not executescript, which would commit first.
                 for statement in _TABLES.split(";"):
                     connection.execute(statement)
@@ -162,7 +163,7 @@ class TopicFile:
     def append(self, messages: Sequence[NewMessage]) -> list[Position | UnknownTopicError]:
         """Append in one transaction; return the places, or that there is no such partition, in order."""
         placed: list[Position | UnknownTopicError] = []
-        with translated(self.facts.topic), _transaction(self._connection):
+        with translated(self.facts.topic), transaction(self._connection):
             nexts: dict[int, int] = {}
             rows: list[tuple[int, int, bytes | None, bytes | None, bytes, int]] = []
             now = time.time_ns()
@@ -220,7 +221,7 @@ class TopicFile:
 
     def trim(self, partition: int, before: int) -> None:
         """Drop the messages below `before`, at most all."""
-        with translated(self.facts.topic), _transaction(self._connection):
+        with translated(self.facts.topic), transaction(self._connection):
             first, next_ = self._bounds(partition)
             bound = max(first, min(before, next_))
             self._connection.execute(
@@ -303,20 +304,6 @@ def unpack_headers(data: bytes | None) -> dict[str, bytes]:
     if all(isinstance(name, str) and isinstance(value, bytes) for name, value in headers.items()):
         return headers
     return {}
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit on leaving, or roll back and let the error pass."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # SQLite has already rolled back after some errors, a full disk among them.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -40,7 +40,6 @@ from schemas.topics import TopicName, topic_name
 log = get_logger()
 
 WAIT_SECONDS = 5.0
-# No plan has so many; the ledger's integers end at 63 bits.
 # A session left open for longer is not waited for: MU would start it again.
 RESUME_WINDOW = 1024
 

@@ -106,7 +106,7 @@ class SqliteFile:
             if not wait_for_disk:
                 connection.execute("PRAGMA synchronous=NORMAL")
             try:
-                with _transaction(connection):
+                with transaction(connection):
                     yield connection
             finally:
                 if not wait_for_disk:
@@ -123,7 +123,7 @@ class SqliteFile:
         with self.connection("extended") as connection:
             connection.execute(f"ATTACH ? AS {name}", (str(path),))
             try:
-                with _transaction(connection):
+                with transaction(connection):
                     yield connection
             finally:
                 connection.execute(f"DETACH {name}")
@@ -139,7 +139,8 @@ class SqliteFile:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit on leaving, or roll back and let the error pass."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

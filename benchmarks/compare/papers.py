@@ -1,4 +1,7 @@
-"""Figures that papers give, with their conditions, and the ratios that PrivML is held against."""
+"""Figures that papers give, with their conditions, and the ratios that PrivML is held against.
+
+From memory, as docs/benchmarks.md says: the texts were not at hand.
+"""
 
 from dataclasses import dataclass
 

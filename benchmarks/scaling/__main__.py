@@ -58,7 +58,7 @@ def _points(axis: Axis, laboratory: Laboratory) -> Iterator[Point]:
     meter = PowerMeter(laboratory.profile.modulus_bits)
     for size, prepared in axis.points(laboratory):
         row = measure(
-            Benchmark(axis.name, "", "", lambda: prepared, repetitions=REPETITIONS),  # noqa: B023
+            Benchmark(axis.name, "", "", lambda: prepared, repetitions=REPETITIONS),  # noqa: B023 - called at once
             meter,
             quick=laboratory.quick,
         )
