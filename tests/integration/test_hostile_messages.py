@@ -20,6 +20,7 @@ from integration.services import House, model_of, until
 from pipeline.transport import Message
 from schemas.codec import decode, encode
 from schemas.journal import EntryKind
+from schemas.reasons import ReasonCode
 from schemas.rounds import Reply, Request
 from schemas.topics import TOPICS, TopicName, topic_name
 
@@ -30,6 +31,12 @@ def drop(house: House, topic: TopicName, value: bytes, partition: int = 0) -> in
     target.messages.append(Message(topic, partition, target.next, None, {}, value, 0))
     target.wake()
     return target.next - 1
+
+
+def forget(house: House, topic: TopicName, partition: int) -> None:
+    """Leave the places of what stands on a topic, and nothing in them."""
+    given = house.messages(topic, partition)
+    given[:] = [replace(message, value=b"") for message in given]
 
 
 async def all_refused(
@@ -139,8 +146,11 @@ async def test_hostile_replies(tmp_path: Path) -> None:
         for changes in ({}, {"step": 9}, {"session": b""}, {"reason": "no mood"}, {"sections": ()}):
             body = house.sealed_round(topic, partition, with_fields(reply, **changes))
             drop(house, topic, sealed(house, topic, "su", body), partition)
+        await all_refused(house, topic, [Hostile("the end", b"", ReasonCode.MALFORMED)], partition, "mu")
+        # MU has seen them. SU must not: what it seems to have said it would stand by, or stop.
+        forget(house, topic, partition)
         await goes_on(house)
-        assert len(house.dead_letters()) == count
+        assert len(house.dead_letters()) == count + 1
 
 
 async def test_a_reply_to_another_request_of_the_step_is_not_taken(tmp_path: Path) -> None:
@@ -163,8 +173,7 @@ async def test_a_reply_to_another_request_of_the_step_is_not_taken(tmp_path: Pat
             drop(house, TopicName.ROUND_REPLIES, wire, partition)
         # MU has seen them, and asks again. SU must not: it would stand by what it seems to have said.
         await until(lambda: len(house.messages(topic, partition)) > 1)
-        given = house.messages(TopicName.ROUND_REPLIES, partition)
-        given[:] = [replace(message, value=b"") for message in given]
+        forget(house, TopicName.ROUND_REPLIES, partition)
         async with house.su():
             rows = house.records(3, "asked")
             assert await asking == house.twin([house.records(20, 0)]).predict(rows.indices).tolist()
