@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ _MAX_ADDRESS_BYTES = 100
 _MAX_RING_BYTES = 512
 # The kernel queues about ten rings; so many at once mean that more may have been lost.
 _MANY = 8
+# A directory's time is as coarse as the kernel's clock: younger than this it may hide a second change.
+_SETTLED_NANOSECONDS = 50_000_000
 
 
 class Doorbell:
@@ -26,7 +29,9 @@ class Doorbell:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._folder: int | None = None
-        self._folder_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._sender: socket.socket | None = None
+        self._others: tuple[int, list[str]] = (0, [])
         self._listened = False
         self._socket: socket.socket | None = None
         self._own: Path | None = None
@@ -55,18 +60,20 @@ class Doorbell:
 
     def ring(self, places: Iterable[bytes]) -> None:
         """Tell all other listening handles where something new is; never blocks."""
-        own = self._own.name if self._own is not None else None
         try:
-            names = [n for n in os.listdir(self._directory) if n.endswith(".sock") and n != own]
+            with self._lock:
+                names = self._listening()
+                if self._sender is None:
+                    self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                    self._sender.setblocking(False)
+                sender = self._sender
         except OSError:
             return
         places = list(places)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
-            for name in names:
-                for place in places:
-                    if not self._send(sender, name, place):
-                        break
+        for name in names:
+            for place in places:
+                if not self._send(sender, name, place):
+                    break
 
     def close(self) -> None:
         """Remove the own socket; idempotent."""
@@ -77,9 +84,23 @@ class Doorbell:
             self._socket = None
             with contextlib.suppress(OSError):
                 self._own.unlink()
-        if self._folder is not None:
-            os.close(self._folder)
-            self._folder = None
+        with self._lock:
+            if self._sender is not None:
+                self._sender.close()
+                self._sender = None
+            if self._folder is not None:
+                os.close(self._folder)
+                self._folder = None
+
+    def _listening(self) -> list[str]:
+        """Return the names of the others' sockets; the directory is read only when it has changed."""
+        changed = self._directory.stat().st_mtime_ns
+        if self._others[0] != changed:
+            own = self._own.name if self._own is not None else None
+            names = [n for n in os.listdir(self._directory) if n.endswith(".sock") and n != own]
+            settled = time.time_ns() - changed > _SETTLED_NANOSECONDS
+            self._others = (changed if settled else 0, names)
+        return self._others[1]
 
     def _send(self, sender: socket.socket, name: str, place: bytes) -> bool:
         try:
@@ -100,7 +121,7 @@ class Doorbell:
         if len(os.fsencode(path)) <= _MAX_ADDRESS_BYTES:
             return path
         # A long path by way of an open descriptor of its directory.
-        with self._folder_lock:
+        with self._lock:
             if self._folder is None:
                 self._folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         return f"/proc/self/fd/{self._folder}/{name}"

@@ -76,6 +76,13 @@ ORDER BY "offset" LIMIT ?
 """
 
 
+# The length of a value is known without reading it.
+_SIZE = """
+SELECT total(length(value)) FROM (SELECT value FROM message
+    WHERE partition = ? AND "offset" BETWEEN ? AND ? LIMIT ?)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
     """What a topic was made with."""
@@ -132,8 +139,13 @@ def create_topic_file(directory: Path, spec: TopicSpec) -> None:
 class TopicFile:
     """A connection to one topic; used by one thread at a time."""
 
-    def __init__(self, directory: Path, topic: str) -> None:
+    def __init__(self, directory: Path, topic: str, busy_seconds: float = BUSY_SECONDS) -> None:
         """Open an existing topic.
+
+        Args:
+            directory: Of the topics.
+            topic: Its name.
+            busy_seconds: How long a call waits for another process that holds the file.
 
         Raises:
             UnknownTopicError: It is not there.
@@ -146,7 +158,7 @@ class TopicFile:
             self._connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw",
                 uri=True,
-                timeout=BUSY_SECONDS,
+                timeout=busy_seconds,
                 isolation_level=None,
                 check_same_thread=False,
             )
@@ -213,6 +225,12 @@ class TopicFile:
                 # An open cursor would keep the file's old pages alive.
                 cursor.close()
         return found
+
+    def size(self, partition: int, offset: int, max_messages: int) -> int:
+        """Return how many bytes the next messages have."""
+        with translated(self.facts.topic):
+            row = self._connection.execute(_SIZE, (partition, offset, _MAX_OFFSET, max_messages)).fetchone()
+        return int(row[0])
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """Return the oldest offset that may be read and the next one to be given."""

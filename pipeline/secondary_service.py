@@ -82,7 +82,7 @@ class SecondaryService:
         self._dead_letters = DeadLetters(publisher, meter)
         self._heads = Inbox(transport, tenant, TopicName.HEADS, meter=meter)
         self._cosigned = HeadBook(publisher)
-        self._seen: dict[tuple[str, int], Mark] = {}
+        self._moved: dict[tuple[str, int], Mark] = {}
         self._succession = succession.SuccessionWatch(transport, tenant)
         # One session state machine: requests of all partitions take turns.
         self._turn = asyncio.Lock()
@@ -99,7 +99,7 @@ class SecondaryService:
         await refuse_rolled_back(self._transport, self._tenant, marks)
         await self._read_heads(cosign=False)
         await self._fold.bring_up(self._shard.partitions)
-        await asyncio.to_thread(self._ledger.note, list(self._seen.values()))
+        await asyncio.to_thread(self._ledger.note, self._take_marks())
         try:
             async with asyncio.TaskGroup() as group:
                 for partition in self._shard.partitions:
@@ -111,7 +111,7 @@ class SecondaryService:
                     ready.set()
         except asyncio.CancelledError:
             # The ordinary end: a backup made now must not look older than the last reply.
-            self._ledger.note(list(self._seen.values()))
+            self._ledger.note(self._take_marks())
             raise
 
     async def _read_heads(self, *, cosign: bool) -> None:
@@ -136,9 +136,15 @@ class SecondaryService:
 
     def _saw(self, topic: TopicName, partition: int, offset: int, message_hash: bytes = b"") -> None:
         """Remember how far a topic reaches; durable with the next note to the ledger."""
-        known = self._seen.get((topic, partition))
+        known = self._moved.get((topic, partition))
         if known is None or known.next_offset <= offset:
-            self._seen[topic, partition] = Mark(topic, partition, offset + 1, message_hash)
+            self._moved[topic, partition] = Mark(topic, partition, offset + 1, message_hash)
+
+    def _take_marks(self) -> list[Mark]:
+        """Return how far topics reached, of those that moved since the last call."""
+        marks = list(self._moved.values())
+        self._moved.clear()
+        return marks
 
     def _inbox(self, partition: int, offset: int) -> Inbox:
         return Inbox(
@@ -166,8 +172,7 @@ class SecondaryService:
                     if self._unit.is_open(name) and at > behind - RESUME_WINDOW
                 }
                 place = Place(min(opened_at.values(), default=behind), max(place.judged, behind), replied)
-                marks = list(self._seen.values())
-                await asyncio.to_thread(self._ledger.set_places, {inbox.partition: place}, marks)
+                await asyncio.to_thread(self._ledger.set_places, {inbox.partition: place}, self._take_marks())
 
     async def _take(self, item: Arrival | Refused, place: Place) -> tuple[Arrival, bytes, int]:
         """Answer or refuse a message.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import embedded_log
+from pipeline import embedded_log, log_writer
 from pipeline.doorbell import Doorbell
 from pipeline.embedded_log import EmbeddedLog
 from pipeline.errors import (
@@ -25,6 +25,7 @@ from pipeline.errors import (
 )
 from pipeline.log_files import TopicFile, pack_headers, unpack_headers
 from pipeline.memory_transport import MemoryTransport
+from pipeline.off_loop import SMALL_BYTES
 from pipeline.topic_urls import open_transport
 from pipeline.transport import Message
 from schemas.topics import Durability, Kept, TopicSpec
@@ -186,7 +187,7 @@ async def test_a_full_disk_loses_nothing_and_recovers(
             self._connection.execute(f"PRAGMA max_page_count={self.pages}")
             return super().append(messages)
 
-    monkeypatch.setattr(embedded_log, "TopicFile", SmallDisk)
+    monkeypatch.setattr(log_writer, "TopicFile", SmallDisk)
     async with EmbeddedLog(topics) as small:
         stored = 0
 
@@ -218,7 +219,7 @@ async def test_nothing_stands_behind_an_append_that_failed(
                 raise StorageFullError("no room")
             return super().append(messages)
 
-    monkeypatch.setattr(embedded_log, "TopicFile", FailsOnce)
+    monkeypatch.setattr(log_writer, "TopicFile", FailsOnce)
     async with EmbeddedLog(topics) as small:
         first = asyncio.create_task(small.append("t.chunks", None, b"first"))
         await asyncio.to_thread(entered.wait, PATIENCE)
@@ -294,6 +295,42 @@ async def test_a_waiting_read_sees_what_is_inserted_by_hand(topics: Path, log: E
     waiting = asyncio.create_task(log.read("t.chunks", 0, 0, wait_seconds=PATIENCE))
     await asyncio.to_thread(edit, topics, "INSERT INTO message VALUES (0, 0, NULL, NULL, x'01', 0)")
     assert [m.value for m in await waiting] == [b"\x01"]
+
+
+async def test_little_is_read_in_the_loop_and_much_in_a_thread(
+    log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[threading.Thread] = []
+    read = TopicFile.read
+
+    def noted(self: TopicFile, *arguments: int) -> list[Message]:
+        readers.append(threading.current_thread())
+        return read(self, *arguments)
+
+    monkeypatch.setattr(TopicFile, "read", noted)
+    for offset, size in enumerate((SMALL_BYTES, SMALL_BYTES + 1)):
+        await log.append("t.chunks", None, bytes(size))
+        (found,) = await log.read("t.chunks", 0, offset, wait_seconds=PATIENCE)
+        assert len(found.value) == size
+    assert [reader is threading.main_thread() for reader in readers] == [True, False]
+
+
+async def test_a_file_that_is_held_is_waited_for_in_a_thread(topics: Path) -> None:
+    async with EmbeddedLog(topics) as before:
+        await before.create_topics([CHUNKS])
+        await before.append("t.chunks", None, b"at last")
+    async with EmbeddedLog(topics) as log:
+        with contextlib.closing(sqlite3.connect(topics / "t.chunks.sqlite")) as holder:
+            holder.execute("PRAGMA locking_mode=EXCLUSIVE")
+            holder.execute("BEGIN EXCLUSIVE")
+            waiting = asyncio.create_task(log.read("t.chunks", 0, 0, wait_seconds=PATIENCE))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+        assert [m.value for m in await waiting] == [b"at last"]
+        # What looks in the loop would not have waited at all.
+        await log.read("t.chunks", 0, 0, wait_seconds=PATIENCE)
+        glancing = log._glancing["t.chunks"]._connection
+        assert glancing.execute("PRAGMA busy_timeout").fetchone() == (0,)
 
 
 async def test_offsets_of_deleted_messages_are_not_given_again(topics: Path, log: EmbeddedLog) -> None:
