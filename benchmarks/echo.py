@@ -29,7 +29,8 @@ from schemas.rounds import Reply, Request, Subject
 from schemas.topics import topic_specs
 
 BODY_BYTES = 4096
-WARM_UP = 20
+# Until the ledger writes over what it wrote before, as it does from then on.
+WARM_UP = 400
 FORK = multiprocessing.get_context("fork")
 
 

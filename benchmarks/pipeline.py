@@ -29,7 +29,7 @@ ROUND_TRIP_SECONDS = {"log": 0.002, "kafka": 0.008}
 CHUNKS_PER_SECOND = {"log": 120.0, "kafka": 80.0}
 SHARDS_RATIO = 1.6
 WHERE = {"log": "on the embedded log", "kafka": "on one Kafka broker"}
-ROUND_TRIPS, CHUNKS, QUERIES = 300, 384, 20
+ROUND_TRIPS, CHUNKS, QUERIES = 1000, 384, 20
 
 
 def pipeline_names() -> list[str]:
