@@ -39,13 +39,20 @@ test: $(STAMP) ## Run the tests (ARGS="-m 'not slow'" for the quick ones)
 kafka: ## Copy the Kafka broker of the tests into build/kafka (needs Java 17 and Maven)
 	@$(PYTHON) tests/kafka/jars.py build/kafka/libs
 
-# PRIVML_TEST_KAFKA=host:port tests on a broker that runs already.
+# PRIVML_TEST_KAFKA=host:port tests on a broker that runs already. Without Java or Maven, but with a
+# container engine, that is the broker of docker-compose.kafka.yml.
+KAFKA_TESTS := $(BIN)/python -m pytest -m kafka -rs -n 2 --dist loadfile
+COMPOSE     := docker compose -p privml-tests -f docker-compose.kafka.yml
 test-kafka: $(STAMP) ## Run the tests on a Kafka broker (PRIVML_SKIP_KAFKA=1 only lists them)
 	@if [ "$$PRIVML_SKIP_KAFKA" = 1 ]; then \
 	  echo "!!! PRIVML_SKIP_KAFKA=1: NOTHING WAS RUN ON A KAFKA BROKER. These tests were left out:" >&2; \
 	  $(BIN)/python -m pytest -m kafka --collect-only -q $(ARGS) >&2; \
 	elif [ -n "$$PRIVML_TEST_KAFKA" ] || $(MAKE) --no-print-directory kafka; then \
-	  $(BIN)/python -m pytest -m kafka -rs -n 2 --dist loadfile $(ARGS); \
+	  $(KAFKA_TESTS) $(ARGS); \
+	elif docker info >/dev/null 2>&1; then \
+	  echo "A container is the broker now; the tests that stop or configure theirs are left out." >&2; \
+	  trap '$(COMPOSE) down --volumes' EXIT; \
+	  $(COMPOSE) up --detach --wait kafka && PRIVML_TEST_KAFKA=localhost:9092 $(KAFKA_TESTS) $(ARGS); \
 	else exit 1; fi
 
 soak: $(STAMP) ## Run very many schedules of faults in the simulation (SCHEDULES=100000 SEED=1)

@@ -1,11 +1,15 @@
 """The list of the broker's jars: complete, pinned, and compared in both directions."""
 
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 from kafka import jars
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_jar_is_pinned_by_its_checksum() -> None:
@@ -42,3 +46,38 @@ def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SystemExit, match=r"java not found.*PRIVML_TEST_KAFKA=host:port.*PRIVML_SKIP_KAFKA=1"):
         jars.main()
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_container_is_the_broker_where_java_is_missing(tmp_path: Path, *, failing: bool) -> None:
+    calls = tmp_path / "calls"
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    for program in ("make", "sh", "python3"):
+        (tmp_path / "bin" / program).symlink_to(str(shutil.which(program)))
+    for name, line in (
+        ("bin/docker", 'echo "docker $*"'),
+        ("venv/bin/python", 'echo "$PRIVML_TEST_KAFKA $*"'),
+    ):
+        script = tmp_path / name
+        script.write_text(f"#!/bin/sh\n{line} >> {calls}\n{'exit 3' if failing and 'venv' in name else ''}\n")
+        script.chmod(0o755)
+    (tmp_path / "venv" / ".installed").touch()
+    environment = {"PATH": str(tmp_path / "bin")}
+    ended = subprocess.run(
+        ["make", "test-kafka", f"VENV={tmp_path / 'venv'}", "ARGS=-q"],
+        cwd=ROOT,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode == 0) is not failing
+    assert "java not found" in ended.stderr
+    compose = "docker compose -p privml-tests -f docker-compose.kafka.yml"
+    assert calls.read_text().splitlines() == [
+        "docker info",
+        f"{compose} up --detach --wait kafka",
+        "localhost:9092 -m pytest -m kafka -rs -n 2 --dist loadfile -q",
+        f"{compose} down --volumes",
+    ]
