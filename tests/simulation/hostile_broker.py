@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 from simulation.broker import put
+from simulation.evidence import Evidence, WrongError, id_of
 from simulation.offers import Offer, offers
-from simulation.oracles import Evidence, WrongError, answers_hold_the_right_labels, id_of, opened_counts
+from simulation.oracles import answers_hold_the_right_labels, opened_counts
 from simulation.schedules import Schedule
 from simulation.world import World, simulate_tampered
 

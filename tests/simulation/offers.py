@@ -36,7 +36,8 @@ SCHEMA = DataSchema(
 )
 LIMITS = Limits(4, 63, 2, 1, 1, 0)
 NB: tuple[ModelSpec, ...] = (NaiveBayesSpec("m"),)
-WITH_LR: tuple[ModelSpec, ...] = (NaiveBayesSpec("m"), LogisticSpec("lr"))
+# A step of 48 times the gradient: whether a chunk overflows depends on those that were learnt before it.
+WITH_LR: tuple[ModelSpec, ...] = (NaiveBayesSpec("m"), LogisticSpec("lr", rate_256=48 * 256))
 
 
 @dataclass(frozen=True, slots=True)

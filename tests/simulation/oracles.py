@@ -7,22 +7,18 @@ unit ran; a query refused because the model was still empty.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
-from typing import TypeVar
 
+from simulation.evidence import Evidence, WrongError, id_of
+from simulation.lesson_oracles import lessons_are_the_twins, owners_are_told_of_lessons
 from simulation.offers import CLASSES, LIMITS, VALUES, Offer, offers, records
-from simulation.schedules import Trouble
 from simulation.world import World
 
-from crypto.errors import InvalidCiphertextError, SchemaError
+from crypto.errors import InvalidCiphertextError
 from crypto.service_key import finish_open, half_open
-from crypto.unit_channel import UnsealedError
 from crypto.validation import validate_ciphertexts
-from pipeline.rounds import MAX_BODY_BYTES, place_of_round
-from pipeline.transport import Message
 from roles.building_blocks.base_transfers import BASE, base_plan
 from roles.building_blocks.opening import decode_t2
 from roles.classifiers.learner import QUERY, REFRESH
@@ -31,74 +27,11 @@ from roles.client import read_answer
 from roles.model_state import ModelState
 from roles.twins import Twin, twin_of
 from roles.vectors import decode_vectors
-from schemas.codec import WireStruct, decode, encode
-from schemas.envelope import Envelope, message_id, open_envelope
-from schemas.journal import GENESIS, DeadLetter, EntryKind, JournalEntry, Receipt
+from schemas.codec import encode
+from schemas.journal import GENESIS, DeadLetter, EntryKind, Receipt
 from schemas.queries import Answer
 from schemas.rounds import Reply, Request
 from schemas.topics import TOPICS, TopicName
-
-Struct = TypeVar("Struct", bound=WireStruct)
-
-REPEATING = frozenset(
-    {Trouble.TWICE, Trouble.LATE, Trouble.STALE, Trouble.TWIN, Trouble.USURPED, Trouble.LOST_REPLY}
-)
-"""After these a notice may be there more than once, byte for byte."""
-
-
-class WrongError(AssertionError):
-    """An oracle was not satisfied.
-
-    Attributes:
-        oracle: Which one.
-    """
-
-    def __init__(self, oracle: str, detail: str) -> None:
-        super().__init__(f"{oracle}: {detail}")
-        self.oracle = oracle
-
-
-@dataclass
-class Evidence:
-    """What lies on the topics after a run, as whoever verifies signatures reads it."""
-
-    world: World
-
-    def read(
-        self, topic: TopicName, kind: type[Struct], partition: int = 0
-    ) -> Iterator[tuple[Message, Struct]]:
-        """Yield the bodies of a topic that the right party signed."""
-        tenant = self.world.home.tenant
-        for message in self.world.home.messages(topic, partition):
-            try:
-                envelope: Envelope = open_envelope(message.value, topic, tenant.name, tenant.verifying.get)
-                body = envelope.body
-                if topic in {TopicName.ROUND_REQUESTS, TopicName.ROUND_REPLIES}:
-                    body = self.world.home.channel.open(body, *place_of_round(topic, partition))
-                yield message, decode(kind, body, MAX_BODY_BYTES)
-            except (SchemaError, UnsealedError):
-                continue
-
-    @cached_property
-    def chain(self) -> list[tuple[JournalEntry, bytes]]:
-        """Entries that each name the one before, from the first on, with their ids."""
-        return self.world.chain()
-
-    def offered(self, topic: TopicName) -> Iterator[tuple[Message, Offer | None]]:
-        """Yield what was put on a topic, with the offer that it is; None if it is none."""
-        known = {offer.wire: offer for offer in offers(self.world.models).values()}
-        for message in self.world.home.messages(topic):
-            yield message, known.get(message.value)
-
-    @cached_property
-    def may_repeat(self) -> bool:
-        """Whether something happened after which notices may be there twice."""
-        return any(fault.trouble in REPEATING for fault in self.world.troubles.fired)
-
-    @cached_property
-    def heads_were_hidden(self) -> bool:
-        """Whether SU was shown an older end of a topic: then it may not know a head, and refuse."""
-        return ("su", Trouble.STALE) in {(f.role, f.trouble) for f in self.world.troubles.fired}
 
 
 @dataclass
@@ -221,7 +154,7 @@ def the_fold_is_the_same(evidence: Evidence) -> None:
 
 
 def letters_are_the_rejects(evidence: Evidence) -> None:
-    """Each refusal has its dead letter, once, and there is no other."""
+    """Each refusal, and each chunk passed over, has its dead letter, once, and there is no other."""
     told = Counter(
         (letter.topic, letter.offset, letter.reason)
         for _, letter in evidence.read(TopicName.DEAD_LETTERS, DeadLetter)
@@ -230,7 +163,7 @@ def letters_are_the_rejects(evidence: Evidence) -> None:
     due = {
         (entry.topic, entry.offset, entry.reason)
         for entry, _ in evidence.chain
-        if entry.kind == EntryKind.REJECT
+        if entry.kind == EntryKind.REJECT or (entry.kind == EntryKind.LEARNT and entry.reason)
     }
     if set(told) != due:
         raise WrongError("dead letters", f"{len(due - set(told))} missing, {len(set(told) - due)} of nothing")
@@ -294,11 +227,6 @@ def answers_hold_the_right_labels(evidence: Evidence) -> None:
             raise WrongError("answers", f"{offer.name} got {labels}, expected {expected}")
 
 
-def id_of(offer: Offer) -> bytes:
-    """Return a message's id: what the journal calls it."""
-    return message_id(offer.wire)
-
-
 def _versions(evidence: Evidence) -> dict[tuple[str, int], Twin]:
     """Return every version of every model in the clear, by following the journal."""
     world = evidence.world
@@ -326,26 +254,9 @@ def _versions(evidence: Evidence) -> dict[tuple[str, int], Twin]:
 
 def no_step_has_two_replies(evidence: Evidence) -> None:
     """SU gave each step of a session one reply, and answered one request to it."""
-    for found in _by_step(_replies(evidence), lambda reply: (reply.request_hash, reply.sections)).values():
+    for found in _by_step(evidence.replies, lambda reply: (reply.request_hash, reply.sections)).values():
         if len(found) > 1:
             raise WrongError("replies", "a step has two of them")
-
-
-def _replies(evidence: Evidence) -> list[Reply]:
-    return [
-        reply
-        for partition in range(TOPICS[TopicName.ROUND_REPLIES].partitions)
-        for _, reply in evidence.read(TopicName.ROUND_REPLIES, Reply, partition)
-        if not reply.reason
-    ]
-
-
-def _requests(evidence: Evidence) -> list[Request]:
-    return [
-        request
-        for partition in range(TOPICS[TopicName.ROUND_REQUESTS].partitions)
-        for _, request in evidence.read(TopicName.ROUND_REQUESTS, Request, partition)
-    ]
 
 
 def _by_step(rounds: list[Reply], what: Callable[[Reply], object]) -> dict[tuple[bytes, int], set[object]]:
@@ -362,7 +273,7 @@ def what_su_opens_is_masked_afresh(evidence: Evidence) -> None:
     by_hash = {id_of(offer): offer.query for offer in offers(world.models).values() if offer.query}
     opened: dict[tuple[bytes, int], int] = {}
     width, bits = tenant.parameters.component_bytes, 0
-    for request in _requests(evidence):
+    for request in evidence.requests:
         subject = request.subject
         if request.step != 1 or subject.purpose not in {REFRESH, QUERY} or subject.model_id != "m":
             continue
@@ -387,8 +298,8 @@ def what_su_opens_is_masked_afresh(evidence: Evidence) -> None:
 
 def salts_are_drawn_afresh(evidence: Evidence) -> None:
     """To two requests under one step SU never replies with one salt, whatever made it reply twice."""
-    salts = _by_step(_replies(evidence), lambda reply: reply.sections[0][:16])
-    asked = _by_step(_replies(evidence), lambda reply: reply.request_hash)
+    salts = _by_step(evidence.replies, lambda reply: reply.sections[0][:16])
+    asked = _by_step(evidence.replies, lambda reply: reply.request_hash)
     for place, requests in asked.items():
         if len(salts[place]) < len(requests):
             raise WrongError("salts", "one salt for two requests")
@@ -396,9 +307,9 @@ def salts_are_drawn_afresh(evidence: Evidence) -> None:
 
 def replies_are_to_what_the_plan_asks(evidence: Evidence) -> None:
     """Whatever SU answered has the fields and the sizes of the public plan."""
-    answered = {reply.request_hash for reply in _replies(evidence)}
+    answered = {reply.request_hash for reply in evidence.replies}
     tenant = evidence.world.home.tenant
-    for request in _requests(evidence):
+    for request in evidence.requests:
         if request.subject.purpose != BASE or hashlib.sha256(encode(request)).digest() not in answered:
             continue
         planned = tuple(section.size for section in base_plan(tenant).steps[request.step - 1].request)
@@ -433,6 +344,8 @@ ORACLES: tuple[Callable[[Evidence], None], ...] = (
     salts_are_drawn_afresh,
     replies_are_to_what_the_plan_asks,
     junk_between_the_units_is_reported,
+    lessons_are_the_twins,
+    owners_are_told_of_lessons,
 )
 
 

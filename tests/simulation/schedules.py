@@ -71,6 +71,7 @@ class Schedule:
         snapshot_entries: Journal entries between two snapshots of MU.
         first_contact: Whether the base transfers are still to be run.
         orderly: Whether each offer waits until the one before has its end in the journal.
+        taught: Whether the tenant keeps a logistic regression too, which learns in sessions.
     """
 
     seed: int
@@ -79,6 +80,7 @@ class Schedule:
     snapshot_entries: int = 4
     first_contact: bool = False
     orderly: bool = False
+    taught: bool = False
 
 
 _CALLS = {
@@ -109,17 +111,21 @@ def _fault(roles: tuple[str, ...]) -> "SearchStrategy[Fault]":
     return st.tuples(st.sampled_from(roles), st.sampled_from(tuple(Trouble))).flatmap(at)
 
 
-def schedules(offers: tuple[str, ...], *, at_most: int = 8) -> "SearchStrategy[Schedule]":
-    """Return schedules over offers of these names; with a query among them SU is befallen as well."""
+def schedules(
+    offers: tuple[str, ...], *, at_most: int = 8, taught: bool = False
+) -> "SearchStrategy[Schedule]":
+    """Return schedules over offers of these names; where sessions are held SU is befallen as well."""
 
     def with_faults(names: tuple[str, ...]) -> "SearchStrategy[Schedule]":
-        roles = ("mu", "su") if any(name.startswith("query") for name in names) else ("mu",)
+        sessions = taught or any(name.startswith("query") for name in names)
+        roles = ("mu", "su") if sessions else ("mu",)
         return st.builds(
             Schedule,
             seed=st.integers(0, (1 << 16) - 1),
             offers=st.just(names),
             faults=st.lists(_fault(roles), min_size=1, max_size=3).map(tuple),
             snapshot_entries=st.sampled_from((2, 5, 512)),
+            taught=st.just(taught),
         )
 
     names = st.lists(st.sampled_from(offers), min_size=1, max_size=at_most).map(tuple)

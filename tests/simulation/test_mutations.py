@@ -17,7 +17,8 @@ from simulation.acts import (
     kill_su,
     show_another_past,
 )
-from simulation.oracles import Evidence, WrongError, check, salts_are_drawn_afresh
+from simulation.evidence import Evidence, WrongError
+from simulation.oracles import check, salts_are_drawn_afresh
 from simulation.schedules import Fault, Schedule, Trouble
 from simulation.world import Act, NeverQuietError, simulate
 
@@ -27,10 +28,13 @@ from pipeline import journal, journal_fold, mailbox, stored_message
 from pipeline.chunk_desk import ChunkDesk
 from pipeline.journal import Journal
 from pipeline.journal_index_file import JournalMark
+from pipeline.notices import Notices
 from pipeline.secondary_service import SecondaryService
 from pipeline.session_ledger import Place, SessionLedger
 from roles.arrival import Arrival
-from roles.classifiers import naive_bayes
+from roles.classifiers import logistic_regression, naive_bayes
+from roles.classifiers.logistic_regression_shape import LogisticState
+from roles.classifiers.logistic_regression_training import TrainingShape, WeightOverflowError, learn_master
 from roles.master_unit import MasterUnit
 from roles.plan import Plan
 from roles.secondary_unit import SecondaryUnit
@@ -57,6 +61,7 @@ original_take = SecondaryService._take
 original_decide_all = ChunkDesk._decide_all
 original_apply = MasterUnit.apply
 original_answer = SecondaryUnit._answer
+original_learn = learn_master
 
 
 def one_mask(self: Session, purpose: str, inputs: bytes = b"", hidden: bytes = b"") -> Coins:
@@ -130,6 +135,18 @@ def answers_anything(self: SecondaryUnit, request: Any, request_hash: bytes, que
     return original_answer(self, request, request_hash, query)
 
 
+def from_the_start(session: Any, secrets: Any, shape: TrainingShape, state: Any, *others: Any) -> Any:
+    empty = LogisticState.empty(shape.model, "lr")
+    return original_learn(session, secrets, shape, LogisticState(state.steps, empty.ciphertexts), *others)
+
+
+def learns_anyway(session: Any, secrets: Any, shape: TrainingShape, state: Any, *others: Any) -> Any:
+    try:
+        return (yield from original_learn(session, secrets, shape, state, *others))
+    except WeightOverflowError:
+        return LogisticState(state.steps + len(shape.steps), state.ciphertexts)
+
+
 Patches = tuple[tuple[object, str, object], ...]
 
 
@@ -152,6 +169,10 @@ class Mutant:
 
 def plainly(*offers: str, faults: tuple[Fault, ...] = (), first_contact: bool = False) -> Schedule:
     return Schedule(3, offers, faults, first_contact=first_contact, orderly=True)
+
+
+def taught(*offers: str) -> Schedule:
+    return Schedule(3, offers, orderly=True, taught=True)
 
 
 MUTANTS = {
@@ -214,6 +235,13 @@ MUTANTS = {
     "does not look at the Jacobi symbol": Mutant(
         ((validation, "jacobi", lambda a, n: 1),), plainly("a0", "outside the group"), ("decisions",)
     ),
+    "teaches the empty model every chunk": Mutant(
+        ((logistic_regression, "learn_master", from_the_start),), taught("a0", "a1"), ("lessons",)
+    ),
+    "takes a chunk that overflowed for learnt": Mutant(
+        ((logistic_regression, "learn_master", learns_anyway),), taught("a1", "a2"), ("lessons",)
+    ),
+    "tells nobody of lessons": Mutant(((Notices, "learnt", nothing_later),), taught("a0"), ("lessons",)),
 }
 
 

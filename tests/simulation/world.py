@@ -17,7 +17,7 @@ from integration.services import House
 from simulation.broker import LATE_SECONDS, SimulatedTransport, put
 from simulation.clock import InlinePool, SimulatedLoop
 from simulation.machine import DiedError, Disk, Process, Troubles
-from simulation.offers import NB, house, offers
+from simulation.offers import NB, WITH_LR, house, offers
 from simulation.schedules import Schedule
 
 from crypto.errors import PrivMLError, SchemaError
@@ -74,7 +74,7 @@ class World:
 
     schedule: Schedule
     loop: SimulatedLoop
-    models: tuple[ModelSpec, ...] = NB
+    models: tuple[ModelSpec, ...] = field(init=False)
     home: House = field(init=False)
     troubles: Troubles = field(init=False)
     stops: list[PrivMLError] = field(default_factory=list)
@@ -94,6 +94,7 @@ class World:
     _ending: bool = False
 
     def __post_init__(self) -> None:
+        self.models = WITH_LR if self.schedule.taught else NB
         self.home = copy.copy(house(self.models))
         self.home.broker = MemoryBroker()
         self.troubles = Troubles(list(self.schedule.faults))
@@ -306,13 +307,12 @@ class World:
             return None
 
 
-def simulate(schedule: Schedule, *acts: Act, models: tuple[ModelSpec, ...] = NB) -> World:
+def simulate(schedule: Schedule, *acts: Act) -> World:
     """Run a schedule to its end, and return what is left.
 
     Args:
         schedule: What to run.
         acts: What somebody does on the topics once all is quiet, one after the other.
-        models: The tenant's.
 
     Raises:
         NeverQuietError: It has no end.
@@ -320,7 +320,7 @@ def simulate(schedule: Schedule, *acts: Act, models: tuple[ModelSpec, ...] = NB)
     if not schedule.first_contact:
         base_transfers()
     loop = SimulatedLoop(Random(schedule.seed))
-    world = World(schedule, loop, models)
+    world = World(schedule, loop)
     try:
         with (
             mock.patch.object(sqlite3, "connect", world.connect),
