@@ -8,6 +8,7 @@ from typing import Any
 
 from simulation.schedules import Fault, Trouble, kind_of_calls
 
+from pipeline.keystore import KeystoreError
 from roles.master_unit import MasterUnit
 
 
@@ -22,16 +23,20 @@ class Troubles:
     Attributes:
         waiting: Not come yet.
         fired: Have come.
+        appended_at: Which of a unit's calls of any kind were appends, counted from 1.
     """
 
     waiting: list[Fault]
     fired: list[Fault] = field(default_factory=list)
+    appended_at: dict[str, list[int]] = field(default_factory=lambda: {"mu": [], "su": []})
     _calls: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def at(self, role: str, *kinds: str) -> Trouble | None:
         """Count a call of a unit, and return what befalls it."""
         for kind in kinds:
             self._calls[role, kind] = self._calls.get((role, kind), 0) + 1
+        if "append" in kinds:
+            self.appended_at[role].append(self._calls[role, "any"])
         for fault in self.waiting:
             kind = kind_of_calls(fault.trouble)
             if fault.role == role and kind in kinds and self._calls[role, kind] == fault.call:
@@ -105,7 +110,14 @@ class Process:
     def save(self, changed: Mapping[str, bytes]) -> None:
         """Write secrets to the keystore."""
         self.check()
+        trouble = self.troubles.at(self.role, "disk")
+        if trouble is Trouble.DISK_FULL:
+            raise KeystoreError("there is no room for the keystore")
+        if trouble is Trouble.DISK_CRASH_BEFORE:
+            raise self.die()
         self.disk.keystore.update(changed)
+        if trouble is Trouble.DISK_CRASH_AFTER:
+            raise self.die()
 
     def connect(self, **options: Any) -> sqlite3.Connection:
         """Open the unit's database on the simulated disk."""
