@@ -5,9 +5,10 @@ ones know too: whoever reads may be shown an older end.
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 from simulation.machine import Process
 from simulation.schedules import Trouble
@@ -22,6 +23,49 @@ LATE_SECONDS = 3.0
 STALE_MESSAGES = 2
 
 Headers = Mapping[str, bytes] | None
+
+
+class Remembering(list[Message]):
+    """Messages of a partition, with a note of every one that ever stood behind the others there."""
+
+    def __init__(self, ever: list[bytes], messages: Iterable[Message] = ()) -> None:
+        super().__init__(messages)
+        self.ever = ever
+
+    def append(self, message: Message) -> None:
+        """Take a message, and note it."""
+        self.ever.append(message.value)
+        super().append(message)
+
+
+class View(MemoryBroker):
+    """The topics as one unit sees them: as all do, until the broker forks one of them.
+
+    Attributes:
+        common: What all see.
+    """
+
+    def __init__(self, common: MemoryBroker) -> None:
+        super().__init__()
+        self.common = common
+
+    def names(self) -> list[str]:
+        """Return the topics' names in order."""
+        return self.common.names()
+
+    def partitions(self, topic: str) -> list[Any]:
+        """Return a topic's partitions, on this unit's branch if there is one."""
+        return self._topics.get(topic) or self.common.partitions(topic)
+
+    def fork(self, topic: str, back: int) -> None:
+        """Begin a branch of a topic that lacks the last messages of each partition."""
+        branch = []
+        for one in self.partitions(topic):
+            kept = one.messages[: max(0, len(one.messages) - back)]
+            if isinstance(one.messages, Remembering):
+                kept = Remembering(one.messages.ever, kept)
+            branch.append(replace(one, messages=kept, waiting=set()))
+        self._topics[topic] = branch
 
 
 @dataclass(slots=True)

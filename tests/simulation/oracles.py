@@ -7,7 +7,7 @@ unit ran; a query refused because the model was still empty.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -28,7 +28,7 @@ from roles.model_state import ModelState
 from roles.twins import Twin, twin_of
 from roles.vectors import decode_vectors
 from schemas.codec import encode
-from schemas.journal import GENESIS, DeadLetter, EntryKind, Receipt
+from schemas.journal import GENESIS, DeadLetter, EntryKind, JournalEntry, Receipt
 from schemas.queries import Answer
 from schemas.rounds import Reply, Request
 from schemas.topics import TOPICS, TopicName
@@ -212,30 +212,36 @@ def answers_are_the_twins(evidence: Evidence) -> None:
 
 def answers_hold_the_right_labels(evidence: Evidence) -> None:
     """Whoever got labels got those of the version that the answer names."""
+    versions = versions_after(evidence.world, [entry for entry, _ in evidence.chain])
+    for offer, answer, labels in given_labels(evidence):
+        assert offer.query is not None
+        version = versions[offer.query.model_id, answer.model_version]
+        expected = version.predict(records(offer.values)).tolist()
+        if labels != expected:
+            raise WrongError("answers", f"{offer.name} got {labels}, expected {expected}")
+
+
+def given_labels(evidence: Evidence) -> Iterator[tuple[Offer, Answer, list[int]]]:
+    """Yield every answer with labels as its client reads it, with the query that it is to."""
     home = evidence.world.home
     asked = {o.query.query_id: o for o in offers(evidence.world.models).values() if o.query is not None}
-    versions = _versions(evidence)
     for _, answer in evidence.read(TopicName.ANSWERS, Answer):
         if answer.reason:
             continue
         offer = asked[answer.query_id]
         assert offer.query is not None
-        key, model = home.client_keys[offer.sender], offer.query.model_id
-        labels = list(read_answer(home.learner(model), key, offer.query, answer).labels)
-        expected = versions[model, answer.model_version].predict(records(offer.values)).tolist()
-        if labels != expected:
-            raise WrongError("answers", f"{offer.name} got {labels}, expected {expected}")
+        key, learner = home.client_keys[offer.sender], home.learner(offer.query.model_id)
+        yield offer, answer, list(read_answer(learner, key, offer.query, answer).labels)
 
 
-def _versions(evidence: Evidence) -> dict[tuple[str, int], Twin]:
-    """Return every version of every model in the clear, by following the journal."""
-    world = evidence.world
+def versions_after(world: World, entries: Sequence[JournalEntry]) -> dict[tuple[str, int], Twin]:
+    """Return every version of every model in the clear, by following entries from the first on."""
     versions: dict[tuple[str, int], Twin] = {}
     by_id = {id_of(offer): offer for offer in offers(world.models).values() if offer.kind is EntryKind.ACCEPT}
     for spec in world.models:
         taught: list[Offer] = []
         number = 0
-        for entry, _ in evidence.chain:
+        for entry in entries:
             if entry.kind == EntryKind.ACCEPT:
                 taught.append(by_id[entry.message_hash])
             elif entry.kind == EntryKind.WITHDRAW:

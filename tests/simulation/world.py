@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -14,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from integration.services import House
-from simulation.broker import LATE_SECONDS, SimulatedTransport, put
+from simulation.broker import LATE_SECONDS, Remembering, SimulatedTransport, View, put
 from simulation.clock import InlinePool, SimulatedLoop
 from simulation.machine import DiedError, Disk, Process, Troubles
 from simulation.offers import NB, WITH_LR, house, offers
@@ -70,6 +71,8 @@ class World:
         patience: Seconds after which a run has no end.
         hostile: Whether the broker is: then any error that says what is wrong may stop a unit.
         folded: The state that anybody folds from the topics.
+        views: The topics as each unit sees them.
+        journal: Every message that was ever put on the journal, on whatever branch.
     """
 
     schedule: Schedule
@@ -82,9 +85,11 @@ class World:
     lives: dict[str, int] = field(default_factory=lambda: {"mu": 0, "su": 0})
     folded: MasterUnit | None = None
     last_trouble: float = 0.0
-    tampered: list[str] = field(default_factory=list)
+    tampered: list[StrEnum] = field(default_factory=list)
     patience: float = PATIENCE_SECONDS
     hostile: bool = False
+    views: dict[str, View] = field(init=False)
+    journal: list[bytes] = field(default_factory=list)
     _processes: dict[str, Process] = field(default_factory=dict)
     _current: dict[str, Process] = field(default_factory=dict)
     _ready: set[str] = field(default_factory=set)
@@ -97,6 +102,7 @@ class World:
         self.models = WITH_LR if self.schedule.taught else NB
         self.home = copy.copy(house(self.models))
         self.home.broker = MemoryBroker()
+        self.views = {role: View(self.home.broker) for role in ("mu", "su")}
         self.troubles = Troubles(list(self.schedule.faults))
 
     @property
@@ -114,6 +120,8 @@ class World:
         """Run to the end: everything offered is decided, and nothing happens any more."""
         tenant = self.home.tenant
         await MemoryTransport(self.home.broker).create_topics(topic_specs(tenant.name))
+        written = self.home.broker.partition(topic_name(tenant.name, TopicName.JOURNAL), 0)
+        written.messages = Remembering(self.journal)
         for role in ("mu", "su"):
             self._begin(role, Disk(keystore=dict(self._keystore(role))))
         offering = asyncio.create_task(self._offer())
@@ -195,7 +203,7 @@ class World:
         self._begin(process.role, process.disk.copied())
 
     async def _life(self, process: Process) -> None:
-        transport = SimulatedTransport(self.home.broker, process, self.loop.random)
+        transport = SimulatedTransport(self.views[process.role], process, self.loop.random)
         tenant, role = self.home.tenant, process.role
         keys = unit_keys(role, dict(process.disk.keystore), process.save)
         publisher = Publisher(transport, tenant.name, role, 1, self.home.signing[role])
@@ -285,6 +293,11 @@ class World:
                 for message in self.home.messages(topic)
             )
         )
+
+    def written(self) -> dict[bytes, JournalEntry]:
+        """Return every entry that MU ever wrote, by its id."""
+        entries = (self._entry(wire) for wire in self.journal)
+        return {entry_id: entry for entry, entry_id in filter(None, entries)}
 
     def chain(self) -> list[tuple[JournalEntry, bytes]]:
         """Return the entries that each name the one before, from the first on, with their ids."""
