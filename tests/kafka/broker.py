@@ -1,6 +1,7 @@
 """One real Kafka broker as a child process: started, killed, stopped, continued, started again."""
 
 import base64
+import contextlib
 import ctypes
 import os
 import shutil
@@ -14,6 +15,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import IO, Self
 
@@ -23,6 +25,8 @@ from pipeline.kafka_settings import access_settings, broker_settings
 JARS = Path(__file__).parents[2] / "build" / "kafka" / "libs"
 START_SECONDS = 60.0
 LOG_LINES = 50
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LISTENING = 20_000
 ADMIN = "admin"
 ADMIN_PASSWORD = "admin-secret"
 
@@ -36,6 +40,7 @@ class KafkaBroker:
 
     Attributes:
         address: ``host:port`` of the listener for clients.
+        port: Its port.
         certificate: What a client must trust, with `tls`.
     """
 
@@ -59,8 +64,8 @@ class KafkaBroker:
             raise BrokerError("the broker's jars are missing: run `make kafka`")
         self._folder = Path(tempfile.mkdtemp(prefix="privml-kafka-"))
         self._users = {} if users is None else {ADMIN: ADMIN_PASSWORD, **users}
-        self._port, controller_port = _free_ports(2)
-        self.address = f"127.0.0.1:{self._port}"
+        self.port, controller_port = _free_ports(2)
+        self.address = f"127.0.0.1:{self.port}"
         self.certificate: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
@@ -114,7 +119,9 @@ class KafkaBroker:
     def kill(self) -> None:
         """End the whole process group at once, as a power failure of the process would."""
         if self._process is not None:
-            self._signal(signal.SIGKILL)
+            # One that has ended by itself is no more.
+            with contextlib.suppress(ProcessLookupError):
+                self._signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
 
@@ -226,7 +233,7 @@ class KafkaBroker:
             return False
 
     def _connect(self) -> socket.socket:
-        plain = socket.create_connection(("127.0.0.1", self._port), timeout=2)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=2)
         if not self._tls:
             return plain
         try:
@@ -238,15 +245,22 @@ class KafkaBroker:
 
 
 def _free_ports(count: int) -> Sequence[int]:
-    """Return ports that nobody uses; held together, so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Return ports that nobody uses, of those that no outgoing connection gets.
+
+    The broker takes them seconds later, and again after it was killed: any other port may by then be
+    the near end of somebody's connection.
+    """
+    first = int(_OUTGOING.read_text().split()[0])
+    candidates = iter(SystemRandom().sample(range(max(1024, first - _LISTENING), first), 1000))
+    with contextlib.ExitStack() as stack:
+        found: list[int] = []
+        while len(found) < count:
+            # Held together, so that they differ.
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", next(candidates)))
+                found.append(one.getsockname()[1])
+        return found
 
 
 def _die_with_parent() -> None:

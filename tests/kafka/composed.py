@@ -45,9 +45,9 @@ class Composed:
         self.folder = folder
         self.services: dict[str, Any] = deployment(name)["services"]
         self.brokers = brokers(self.services)
-        ports = iter(_free_ports(len(PORTS) * len(self.brokers)))
+        ports = iter(_free_ports(len(PORTS) * len(self.brokers) + len(METRICS_PORTS)))
         self._ports = {broker: {port: next(ports) for port in PORTS} for broker in self.brokers}
-        self._metrics = dict(zip(METRICS_PORTS, _free_ports(len(METRICS_PORTS)), strict=True))
+        self._metrics = dict(zip(METRICS_PORTS, ports, strict=True))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for service in own_services(self.services).values():
             for target in mounts(service):
