@@ -5,6 +5,7 @@ VENV   ?= .venv
 ARGS   ?=
 SCHEDULES ?= 100000
 FAULTS ?= 300
+TRANSPORT ?= log
 SEED   ?= 1
 
 BIN   := $(VENV)/bin
@@ -58,8 +59,9 @@ test-kafka: $(STAMP) ## Run the tests on a Kafka broker (PRIVML_SKIP_KAFKA=1 onl
 soak: $(STAMP) ## Run very many schedules of faults in the simulation (SCHEDULES=100000 SEED=1)
 	PRIVML_SCHEDULES=$(SCHEDULES) PRIVML_SEED=$(SEED) $(BIN)/python -m pytest -n 2 --timeout 0 -q tests/simulation/test_schedules.py
 
-chaos: $(STAMP) ## Deal blows to real processes, drawn from a seed (FAULTS=300 SEED=1)
-	PYTHONPATH=tests $(BIN)/python -m integration.chaos $(FAULTS) $(SEED)
+chaos: $(STAMP) ## Deal blows to real processes, drawn from a seed (FAULTS=300 SEED=1 TRANSPORT=log, or kafka)
+	$(if $(filter kafka,$(TRANSPORT)),@$(MAKE) --no-print-directory kafka)
+	PYTHONPATH=tests $(BIN)/python -m $(if $(filter kafka,$(TRANSPORT)),kafka,integration).chaos $(FAULTS) $(SEED)
 
 check: $(STAMP) ## Lint, formatting, types, import contracts
 	$(BIN)/ruff check .
