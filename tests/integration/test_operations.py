@@ -63,7 +63,12 @@ def check_operations(deployment: Deployment) -> None:
         deployment.publish(120)
         deployment.predict(3)
         looked = [json.loads(watching.stdout.readline())]
-        while looked[-1]["journal"]["entries"] < 4 or looked[-1]["queries_open"]:
+        # A request that MU repeated on a slow machine waits a moment longer for its second reply.
+        while (
+            looked[-1]["journal"]["entries"] < 4
+            or looked[-1]["queries_open"]
+            or looked[-1]["rounds"]["waiting"]
+        ):
             looked.append(json.loads(watching.stdout.readline()))
         watching.terminate()
         assert watching.wait(PATIENCE) == 0
@@ -83,7 +88,8 @@ def check_operations(deployment: Deployment) -> None:
         assert total(master, "privml_chunks_accepted_total") == 2
         assert total(master, "privml_queries_answered_total") == 1
         assert total(master, "privml_model_records") == 120
-        assert total(master, "privml_rounds_total") == total(secondary, "privml_rounds_total") > 0
+        # SU counts a repeated request again.
+        assert total(secondary, "privml_rounds_total") >= total(master, "privml_rounds_total") > 0
         metrics = [word for address in addresses for word in ("--metrics", address)]
         examined = deployment.run("doctor", *metrics)
         checks = {check["check"]: check for check in examined.object["checks"]}

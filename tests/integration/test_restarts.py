@@ -314,9 +314,10 @@ async def test_a_query_has_one_session(tmp_path: Path) -> None:
         await put_request(house, other, partition)
         await until(partial(reported, house, 1))
         assert house.dead_letters()[0].reason == "conflicting_request"
-        # Repeating the first one does no harm.
+        # Repeating the first one does no harm. MU may have repeated it too.
+        before = len(replies(house)[request.session, 1])
         await put_request(house, request, partition)
-        await until(lambda: len(replies(house)[request.session, 1]) == 2)
+        await until(lambda: len(replies(house)[request.session, 1]) > before)
         assert len(set(replies(house)[request.session, 1])) == 1
 
 

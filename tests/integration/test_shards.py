@@ -214,7 +214,8 @@ async def test_what_was_answered_stays_answered_for_whoever_takes_over(tmp_path:
             # Asked for again, the session has the same replies.
             for again in (request, *(step for step, _ in later)):
                 await put_request(house, again, partition)
-            await until(lambda: sum(map(len, replies(house).values())) == sum(map(len, given.values())) + 3)
+            # At least: MU may have repeated a request before, which SU has read only now.
+            await until(lambda: sum(map(len, replies(house).values())) >= sum(map(len, given.values())) + 3)
             assert {key: set(bodies) for key, bodies in replies(house).items()} == {
                 key: set(bodies) for key, bodies in given.items()
             }

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.services import House, MortalTransport, until
+from integration.services import PATIENCE, House, MortalTransport, until
 from integration.test_learners import ALL, LIMITS, learnt
 
 from pipeline import journal, rounds, status_warnings
@@ -36,6 +36,8 @@ async def test_the_figures_are_those_that_mu_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: int
 ) -> None:
     monkeypatch.setattr(journal, "SNAPSHOT_ENTRIES", entries)
+    # MU repeats nothing, however slow the machine is: a repeated request waits for one more reply.
+    monkeypatch.setattr(rounds, "FIRST_WAIT_SECONDS", PATIENCE)
     async with House(tmp_path, models=ALL, limits=LIMITS) as house, house.units_running() as master:
         early = StatusWatch(house.transport(), house.tenant)
         assert set(shown(await early.look()).values()) == {(0, 0, 0, 0, 0)}

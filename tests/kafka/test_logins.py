@@ -1,6 +1,6 @@
 """TLS and logins against a real broker, and what is said when they fail."""
 
-import time
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,11 +66,10 @@ async def test_the_right_password_opens(opener: Opener) -> None:
 
 @pytest.mark.parametrize(("user", "password"), [("mu", "wrong"), ("nobody", "mu-secret")])
 async def test_a_wrong_login_is_refused_at_once(opener: Opener, user: str, password: str) -> None:
-    async with opener(user, password) as transport:
-        started = time.monotonic()
+    # Not as late as a broker that does not answer would be given up.
+    async with opener(user, password, connect="55") as transport, asyncio.timeout(45):
         with pytest.raises(BrokerRefusedError, match="refused the user name or the password") as refused:
             await transport.topics()
-        assert time.monotonic() - started < 5
         assert not refused.value.retriable
         assert "password_file" in str(refused.value.hint)
         assert password not in repr(refused.value)

@@ -89,7 +89,8 @@ async def test_a_broker_killed_in_mid_stream_loses_nothing(own_broker: KafkaBrok
                 group.create_task(stream.write(writer, 400))
                 group.create_task(stream.read(reader, 400))
             for _ in range(2):
-                await streams[0].until_acknowledged(len(streams[0].acknowledged) + 50)
+                # All may be there by the time that the restart is noticed here.
+                await streams[0].until_acknowledged(min(len(streams[0].acknowledged) + 50, 400))
                 own_broker.kill()
                 await asyncio.sleep(0.5)
                 await asyncio.to_thread(own_broker.restart)
@@ -111,10 +112,9 @@ async def test_a_halted_broker_is_waited_for_and_followed_again(own_broker: Kafk
                 waiting.create_task(until(lambda: reader._follower.follows((ONE.topic, 0), 100)))
             own_broker.pause()
             writing = group.create_task(writer.append(ONE.topic, None, b"100"))
-            started = time.monotonic()
-            # A read that waits comes back in its time, with nothing.
-            assert await reader.read(ONE.topic, 0, 100, wait_seconds=1.0) == []
-            assert time.monotonic() - started < 5
+            # A read that waits comes back with nothing, though nobody answers.
+            async with asyncio.timeout(PATIENCE):
+                assert await reader.read(ONE.topic, 0, 100, wait_seconds=1.0) == []
             await asyncio.sleep(4)
             assert not writing.done()
             own_broker.resume()

@@ -87,9 +87,12 @@ async def test_a_tail_that_nobody_reads_is_paused(empty_kafka: str) -> None:
         assert await reader.read(ONE.topic, 0, 0, wait_seconds=0.2) == []
         for i in range(count):
             await writer.append(ONE.topic, None, b"%d" % i + bytes(size))
-        await asyncio.sleep(0.5)
         tail = reader._follower._tails[ONE.topic, 0]
-        assert tail.paused
+        async with asyncio.timeout(PATIENCE):
+            while not tail.paused:  # noqa: ASYNC110 - nobody is told of it
+                await asyncio.sleep(0.05)
+        # What was on its way when the tail was paused comes or does not; then nothing does.
+        await asyncio.sleep(0.5)
         assert UNREAD_BYTES < tail.unread_bytes <= UNREAD_BYTES + FETCH_PARTITION_BYTES
         offset = 0
         while offset < count:
@@ -147,6 +150,10 @@ async def test_holes_in_a_log_are_passed_over(empty_kafka: str) -> None:
             for value in (b"0", b"2"):
                 async with producer.transaction():
                     await producer.send_and_wait(ONE.topic, value, partition=0)
+        # A broker notes the end of a transaction after it has acknowledged that.
+        async with asyncio.timeout(PATIENCE):
+            while await transport.end_offset(ONE.topic, 0) < 4:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
         assert await transport.end_offset(ONE.topic, 0) == 4
         assert await transport.read(ONE.topic, 0, 3) == []
         assert [m.offset for m in await transport.read(ONE.topic, 0, 1)] == [2]
