@@ -6,13 +6,15 @@ is left for the next audit.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crypto.errors import LocalProtocolError, SchemaError
 from pipeline import succession
+from pipeline.ahead_inbox import AheadInbox
+from pipeline.check_pool import CheckPool
 from pipeline.errors import BrokerRefusedError, UnknownTopicError
-from pipeline.mailbox import Inbox
 from pipeline.meter import Meter
 from pipeline.signed_messages import SignedMessages, place_of
 from pipeline.snapshot_audit import SnapshotAudit
@@ -24,7 +26,7 @@ from roles.auditor import Auditor, ClosedQuery, chunk_vectors
 from roles.chunk_encodings import Vectors
 from roles.findings import FindingCode, Findings, Place
 from roles.journal_chain import JournalChain, Link
-from roles.judging import Judged, judge_messages
+from roles.judging import Judged, screen_messages, statements_of, with_bad_proofs
 from roles.master_unit import MasterUnit
 from roles.model_state import Content
 from roles.receipt_check import UNKNOWN_NUMBER, ReceiptCheck
@@ -40,6 +42,8 @@ from schemas.topics import TopicName, topic_name
 
 BATCH_ENTRIES = 128
 BATCH_BYTES = 16 << 20
+JUDGED_AHEAD = 3
+"""Batches that are judged while the one before them is folded."""
 GRACE_SECONDS = 2.0
 """How long to wait for receipts of the last decisions: MU sends them after its entries."""
 GRACE_ENTRIES = 256
@@ -60,6 +64,22 @@ class _Pending:
     readable: bool
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Entries that are judged together."""
+
+    entries: list[_Pending] = field(default_factory=list)
+    bytes: int = 0
+
+    def add(self, item: _Pending) -> None:
+        self.entries.append(item)
+        self.bytes += len(item.message.body) if isinstance(item.message, Arrival) else 0
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.entries) >= BATCH_ENTRIES or self.bytes >= BATCH_BYTES // (JUDGED_AHEAD + 1)
+
+
 class JournalAudit:
     """Folds the journal and compares.
 
@@ -68,6 +88,7 @@ class JournalAudit:
         tenant: Public facts.
         findings: Where findings go.
         meter: Counts what was seen.
+        checks: Checks signatures and proofs.
         proofs: Whether to verify the proofs of plaintext knowledge.
         lesson: Called with every ``learnt`` entry and the state before it; returns what the model became.
         closed: Called with the queries that a batch of entries closed.
@@ -86,6 +107,7 @@ class JournalAudit:
         tenant: Tenant,
         findings: Findings,
         meter: Meter,
+        checks: CheckPool,
         *,
         lesson: LessonHook,
         proofs: bool = True,
@@ -96,6 +118,7 @@ class JournalAudit:
         self._tenant = tenant
         self._findings = findings
         self._meter = meter
+        self._checks = checks
         self._lesson = lesson
         self._closed = closed
         self._grace_seconds = grace_seconds
@@ -104,16 +127,18 @@ class JournalAudit:
         self.unreadable: list[TopicName] = []
         self._chain = JournalChain(findings)
         self._cursors = {
-            topic: TopicCursor(transport, tenant, topic, meter)
+            topic: TopicCursor(transport, tenant, topic, meter, checks)
             for topic in (TopicName.CHUNKS, TopicName.QUERIES)
         }
         self._heads = SignedMessages(
-            *(transport, tenant, TopicName.HEADS, Head, findings, meter), passing=succession.KIND
+            *(transport, tenant, TopicName.HEADS, Head, findings, meter, checks), passing=succession.KIND
         )
-        self._receipts = SignedMessages(transport, tenant, TopicName.RECEIPTS, Receipt, findings, meter)
+        self._receipts = SignedMessages(
+            transport, tenant, TopicName.RECEIPTS, Receipt, findings, meter, checks
+        )
         self.snapshots = SnapshotAudit(transport, tenant, findings)
-        self._pending: list[_Pending] = []
-        self._pending_bytes = 0
+        self._pending = _Batch()
+        self._judging: deque[tuple[_Batch, asyncio.Future[list[Judged]]]] = deque()
 
     @property
     def last_sequence(self) -> int:
@@ -132,15 +157,21 @@ class JournalAudit:
         end = await self._transport.end_offset(name, 0)
         beginning = await self._transport.beginning_offset(name, 0)
         await succession.enter_journaled(self._transport, self._tenant, end)
-        journal = Inbox(self._transport, self._tenant, TopicName.JOURNAL, offset=beginning, meter=self._meter)
+        journal = AheadInbox(
+            *(self._transport, self._tenant, TopicName.JOURNAL, self._checks, end),
+            offset=beginning,
+            meter=self._meter,
+        )
         while (before := journal.next_offset) < end:
             for message in await journal.receive(0.0, max_messages=min(BATCH_ENTRIES, end - before)):
                 if arrival_of(message).offset < end:
                     await self._take(message)
-            await self._flush()
+            self._judge_pending()
+            await self._fold_judged(JUDGED_AHEAD)
             await self._read_receipts()
             if journal.next_offset == before:
                 break
+        await self._settle()
         await self._finish_receipts()
         if self._chain.strayed is None:
             self.auditor.record.end()
@@ -167,13 +198,15 @@ class JournalAudit:
         alone = link.entry.kind in {EntryKind.WITHDRAW, EntryKind.LEARNT, EntryKind.CONFIGURED}
         if alone:
             # What it is about is known once all before is folded.
-            await self._flush()
+            await self._settle()
         found, readable = await self._decided_message(link)
-        self._pending.append(_Pending(link, found, readable))
-        self._pending_bytes += len(found.body) if isinstance(found, Arrival) else 0
+        self._pending.add(_Pending(link, found, readable))
         told = self.snapshots.is_due(link.entry.sequence)
-        if alone or told or len(self._pending) >= BATCH_ENTRIES or self._pending_bytes >= BATCH_BYTES:
-            await self._flush()
+        if alone or told:
+            await self._settle()
+        elif self._pending.is_full:
+            self._judge_pending()
+            await self._fold_judged(JUDGED_AHEAD)
         if told and self.auditor.complete:
             await self.snapshots.check(link.entry.sequence, self.auditor)
 
@@ -225,27 +258,54 @@ class JournalAudit:
             place = Place(entry.topic, entry.partition, entry.offset)
             self._findings.add(FindingCode.MESSAGE_MISSING, place, detail)
 
-    async def _flush(self) -> None:
-        pending, self._pending, self._pending_bytes = self._pending, [], 0
-        if not pending:
-            return
+    def _judge_pending(self) -> None:
+        """Begin to judge the messages of the entries that wait; what is judged is folded in order."""
+        batch, self._pending = self._pending, _Batch()
+        if batch.entries:
+            self._judging.append((batch, asyncio.ensure_future(self._judged(batch))))
+
+    async def _judged(self, batch: _Batch) -> list[Judged]:
+        messages = [item.message for item in batch.entries if item.message is not None]
+        judged = await asyncio.to_thread(screen_messages, self.auditor.impartial, messages)
+        if not self.auditor.proofs:
+            return judged
+        failing = await self._checks.failing(self._tenant.service_key, statements_of(judged))
+        return with_bad_proofs(judged, failing)
+
+    async def _settle(self) -> None:
+        """Fold every entry taken so far."""
+        self._judge_pending()
+        await self._fold_judged(0)
+
+    async def _fold_judged(self, ahead: int) -> None:
+        """Fold the batches that are judged, but for so many, and for less than `BATCH_BYTES` of them."""
+        while len(self._judging) > ahead or sum(batch.bytes for batch, _ in self._judging) > BATCH_BYTES:
+            batch, judging = self._judging.popleft()
+            await self._fold_batch(batch.entries, await judging)
+
+    async def _fold_batch(self, batch: Sequence[_Pending], judged: Sequence[Judged]) -> None:
         await self._read_heads()
         withdrawn, learnt = None, None
-        last = pending[-1].link
+        last = batch[-1].link
         if last.entry.kind == EntryKind.WITHDRAW:
             withdrawn = await self._withdrawn(last)
         elif last.entry.kind == EntryKind.LEARNT and self.auditor.complete:
             learnt = await self._learnt(last)
-        await asyncio.to_thread(self._fold, pending, withdrawn, learnt)
+        await asyncio.to_thread(self._fold, batch, judged, withdrawn, learnt)
         closed, self.auditor.closed = self.auditor.closed, []
         if self._closed is not None and closed:
             await self._closed(closed)
 
-    def _fold(self, pending: Sequence[_Pending], withdrawn: Vectors | None, learnt: Content | None) -> None:
-        messages = [item.message for item in pending if item.message is not None]
-        judged = iter(judge_messages(self.auditor.impartial, messages, proofs=self.auditor.proofs))
-        for item in pending:
-            own = None if item.message is None else next(judged)
+    def _fold(
+        self,
+        batch: Sequence[_Pending],
+        judged: Sequence[Judged],
+        withdrawn: Vectors | None,
+        learnt: Content | None,
+    ) -> None:
+        following = iter(judged)
+        for item in batch:
+            own = None if item.message is None else next(following)
             due = self._receipts_due(item.link, own)
             self.auditor.fold(item.link, own, readable=item.readable, withdrawn=withdrawn, learnt=learnt)
             self.receipts.expect(item.link, due)

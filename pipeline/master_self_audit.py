@@ -14,6 +14,7 @@ from typing import NoReturn
 from crypto.errors import LocalProtocolError
 from pipeline.audit import SEALED_MODELS, SealedLessons
 from pipeline.audit_report import AuditReport, Checked, audited_models
+from pipeline.check_pool import CheckPool
 from pipeline.errors import StorageError
 from pipeline.journal_audit import GRACE_SECONDS, JournalAudit
 from pipeline.journal_fold import stored_chunk, stored_query
@@ -76,7 +77,7 @@ async def audit_master(
         answers = _Answers(transport, tenant, sessions, findings)
         lessons = _Lessons(transport, sessions, findings, SealedLessons(transport, findings))
         journal = JournalAudit(
-            *(transport, tenant, findings, meter),
+            *(transport, tenant, findings, meter, CheckPool(processes=0)),
             lesson=lessons.learnt,
             proofs=False,
             closed=answers.check_all,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pipeline import succession
 from pipeline.asked_query import asked_query
 from pipeline.audit_report import AuditedModel, AuditReport, Checked
+from pipeline.check_pool import CheckPool
 from pipeline.meter import Meter
 from pipeline.rounds import PARTITIONS, partition_of
 from pipeline.rounds_record import RecordedReply, RoundsRecord, body_hash
@@ -109,6 +110,7 @@ class _SelfAudit:
                 self.findings.add(FindingCode.HEAD_CONTRADICTS, place_of(word), detail)
         heads = SignedMessages(
             *(self.transport, self.tenant, TopicName.HEADS, Head, self.findings, self.meter),
+            CheckPool(processes=0),
             passing=succession.KIND,
         )
         await heads.open()

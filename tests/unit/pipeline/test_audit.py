@@ -9,7 +9,7 @@ from round_trips import chunk_of
 from tenants import SmallTenant, small_tenant
 from written_log import WrittenLog, changed
 
-from pipeline import journal_audit
+from pipeline import check_pool, journal_audit
 from pipeline.audit import audit
 from pipeline.audit_report import AuditReport
 from pipeline.errors import BrokerRefusedError
@@ -116,6 +116,17 @@ def test_the_size_of_batches_changes_nothing(
     monkeypatch.setattr(journal_audit, "BATCH_ENTRIES", entries)
     monkeypatch.setattr(journal_audit, "BATCH_BYTES", size)
     assert run_audit(small, topics).as_dict() == whole.as_dict()
+
+
+def test_processes_find_what_threads_find(
+    small: SmallTenant, topics: FixedTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.alter(TopicName.JOURNAL, 5, lambda data: flip(data, -1))
+    topics.alter(TopicName.RECEIPTS, 2, lambda data: flip(data, -1))
+    in_threads = run_audit(small, topics)
+    assert "bad_message" in codes(in_threads)
+    monkeypatch.setattr(check_pool, "THREADS_CHECK", 0)
+    assert run_audit(small, topics).as_dict() == in_threads.as_dict()
 
 
 def test_without_proofs_the_report_says_so(small: SmallTenant, topics: FixedTopics) -> None:
