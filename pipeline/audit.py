@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 from pipeline.ahead_messages import AheadMessages
-from pipeline.audit_report import AuditReport, Checked, audited_models
+from pipeline.audit_report import AuditReport, Checked, audited_models, unkept_chunks
+from pipeline.audit_start import NOT_READABLE
 from pipeline.check_pool import CheckPool
-from pipeline.journal_audit import GRACE_SECONDS, NOT_READABLE, JournalAudit
+from pipeline.journal_audit import GRACE_SECONDS, JournalAudit
 from pipeline.meter import Meter
 from pipeline.sealed_models import KEPT_VERSIONS, sealed_model
 from pipeline.signed_messages import place_of, signatures_seen
@@ -83,11 +84,12 @@ async def _audit(
             snapshots=journal.snapshots.checked,
         ),
         audited_models(tenant, auditor),
-        first=0,
+        start=journal.start,
         last=journal.last_sequence,
         skipped=[
             *([] if proofs else [PROOFS]),
             *([SEALED_MODELS] if lessons.compacted else []),
+            *unkept_chunks(auditor),
             *map(str, (*unreadable, *journal.unreadable)),
         ],
     )

@@ -6,15 +6,15 @@ is left for the next audit.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 
 from crypto.errors import LocalProtocolError, SchemaError
 from pipeline import succession
 from pipeline.ahead_inbox import AheadInbox
+from pipeline.audit_start import NOT_READABLE, AuditStart, audit_start
 from pipeline.check_pool import CheckPool
-from pipeline.errors import BrokerRefusedError, UnknownTopicError
+from pipeline.judged_entries import AHEAD, JudgedEntries, WaitingEntry
 from pipeline.meter import Meter
 from pipeline.signed_messages import SignedMessages, place_of
 from pipeline.snapshot_audit import SnapshotAudit
@@ -22,11 +22,12 @@ from pipeline.stored_message import stored_message
 from pipeline.topic_cursor import Taken, TopicCursor, arrival_of
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
-from roles.auditor import Auditor, ClosedQuery, chunk_vectors
+from roles.auditor import Auditor, ClosedQuery
 from roles.chunk_encodings import Vectors
+from roles.entry_content import chunk_vectors
 from roles.findings import FindingCode, Findings, Place
 from roles.journal_chain import JournalChain, Link
-from roles.judging import Judged, screen_messages, statements_of, with_bad_proofs
+from roles.judging import Judged
 from roles.master_unit import MasterUnit
 from roles.model_state import Content
 from roles.receipt_check import UNKNOWN_NUMBER, ReceiptCheck
@@ -40,44 +41,12 @@ from schemas.snapshots import WaitingChunk
 from schemas.succession import Succession
 from schemas.topics import TopicName, topic_name
 
-BATCH_ENTRIES = 128
-BATCH_BYTES = 16 << 20
-JUDGED_AHEAD = 3
-"""Batches that are judged while the one before them is folded."""
 GRACE_SECONDS = 2.0
 """How long to wait for receipts of the last decisions: MU sends them after its entries."""
 GRACE_ENTRIES = 256
 
-NOT_READABLE = (UnknownTopicError, BrokerRefusedError)
-"""A topic that this auditor may not read, or that this tenant does not have."""
-
 ClosedHook = Callable[[Sequence[ClosedQuery]], Awaitable[None]]
 LessonHook = Callable[[Link, MasterUnit], Awaitable[Content | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """An entry that waits for its batch."""
-
-    link: Link
-    message: Arrival | Refused | None
-    readable: bool
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Entries that are judged together."""
-
-    entries: list[_Pending] = field(default_factory=list)
-    bytes: int = 0
-
-    def add(self, item: _Pending) -> None:
-        self.entries.append(item)
-        self.bytes += len(item.message.body) if isinstance(item.message, Arrival) else 0
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.entries) >= BATCH_ENTRIES or self.bytes >= BATCH_BYTES // (JUDGED_AHEAD + 1)
 
 
 class JournalAudit:
@@ -99,6 +68,7 @@ class JournalAudit:
         receipts: What became of receipts.
         snapshots: What became of snapshots.
         unreadable: Topics that could not be read.
+        start: Where it began.
     """
 
     def __init__(
@@ -125,6 +95,7 @@ class JournalAudit:
         self.auditor = Auditor(tenant, findings, proofs)
         self.receipts = ReceiptCheck(findings)
         self.unreadable: list[TopicName] = []
+        self.start = AuditStart(self.auditor.unit)
         self._chain = JournalChain(findings)
         self._cursors = {
             topic: TopicCursor(transport, tenant, topic, meter, checks)
@@ -137,13 +108,13 @@ class JournalAudit:
             transport, tenant, TopicName.RECEIPTS, Receipt, findings, meter, checks
         )
         self.snapshots = SnapshotAudit(transport, tenant, findings)
-        self._pending = _Batch()
-        self._judging: deque[tuple[_Batch, asyncio.Future[list[Judged]]]] = deque()
+        self._joined = False
+        self._entries = JudgedEntries(self.auditor.impartial, checks, proofs=proofs)
 
     @property
     def last_sequence(self) -> int:
         """Sequence of the last entry, −1 of none."""
-        return self._chain.next_sequence - 1
+        return max(self._chain.next_sequence, self.start.first) - 1
 
     async def run(self) -> None:
         """Read the journal to where it ends now."""
@@ -151,8 +122,10 @@ class JournalAudit:
         await self._receipts.open()
         await self._open_optional(TopicName.HEADS, self._heads.open)
         await self._open_optional(TopicName.SNAPSHOTS, self.snapshots.open)
+        await self._begin()
         for topic, cursor in self._cursors.items():
-            await self._open_optional(topic, cursor.open)
+            offset = self.auditor.unit.next_offset.get((topic, 0), 0)
+            await self._open_optional(topic, partial(cursor.open, offset))
         name = topic_name(self._tenant.name, TopicName.JOURNAL)
         end = await self._transport.end_offset(name, 0)
         beginning = await self._transport.beginning_offset(name, 0)
@@ -163,15 +136,17 @@ class JournalAudit:
             meter=self._meter,
         )
         while (before := journal.next_offset) < end:
-            for message in await journal.receive(0.0, max_messages=min(BATCH_ENTRIES, end - before)):
+            for message in await journal.receive(0.0, max_messages=end - before):
                 if arrival_of(message).offset < end:
                     await self._take(message)
-            self._judge_pending()
-            await self._fold_judged(JUDGED_AHEAD)
+            self._entries.close_batch()
+            await self._fold_judged()
             await self._read_receipts()
             if journal.next_offset == before:
                 break
         await self._settle()
+        if not self._joined and self._chain.head not in {None, self.auditor.unit.head}:
+            self._report_start("names another entry than the journal has")
         await self._finish_receipts()
         if self._chain.strayed is None:
             self.auditor.record.end()
@@ -182,6 +157,20 @@ class JournalAudit:
         else:
             # What follows from entries that do not continue the chain is not known.
             self.auditor.complete = False
+
+    async def _begin(self) -> None:
+        """Begin with a snapshot, if what was before it is gone."""
+        start = await audit_start(self._transport, self._tenant, self.snapshots.candidates())
+        if start.snapshot is not None:
+            self.start = start
+            self.auditor.begin(start.unit, start.forgotten)
+            self.snapshots.begin(start.first - 1)
+            self._chain.head = None
+        name = topic_name(self._tenant.name, TopicName.RECEIPTS)
+        self.receipts.first = self.start.first
+        if await self._transport.beginning_offset(name, 0):
+            await self._read_more_receipts()
+            self.receipts.excuse_before_early()
 
     async def _open_optional(self, topic: TopicName, open_topic: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -195,20 +184,40 @@ class JournalAudit:
         link = self._chain.take(message)
         if link is None:
             return
+        if not self._joins(link):
+            return
         alone = link.entry.kind in {EntryKind.WITHDRAW, EntryKind.LEARNT, EntryKind.CONFIGURED}
         if alone:
             # What it is about is known once all before is folded.
             await self._settle()
         found, readable = await self._decided_message(link)
-        self._pending.add(_Pending(link, found, readable))
+        self._entries.add(WaitingEntry(link, found, readable))
         told = self.snapshots.is_due(link.entry.sequence)
         if alone or told:
             await self._settle()
-        elif self._pending.is_full:
-            self._judge_pending()
-            await self._fold_judged(JUDGED_AHEAD)
+        else:
+            await self._fold_judged()
         if told and self.auditor.complete:
             await self.snapshots.check(link.entry.sequence, self.auditor)
+
+    def _joins(self, link: Link) -> bool:
+        """Return whether an entry comes after the start; the first that does must continue it."""
+        entry, unit = link.entry, self.auditor.unit
+        if entry.sequence < self.start.first:
+            self.auditor.remember(entry)
+            return False
+        if self.start.snapshot is not None and not self._joined:
+            self._joined = True
+            if entry.sequence != self.start.first or entry.previous != unit.head:
+                self._report_start(f"is not what entry {entry.sequence} continues")
+        return True
+
+    def _report_start(self, why: str) -> None:
+        """Report the snapshot that the audit begins with: no state follows from it."""
+        if self.start.snapshot is not None:
+            detail = f"the snapshot after entry {self.start.first - 1}, with which the audit begins, {why}"
+            self._findings.add(FindingCode.SNAPSHOT_DIFFERS, self.start.snapshot, detail)
+            self.auditor.complete = False
 
     async def _decided_message(self, link: Link) -> tuple[Arrival | Refused | None, bool]:
         entry = link.entry
@@ -258,32 +267,16 @@ class JournalAudit:
             place = Place(entry.topic, entry.partition, entry.offset)
             self._findings.add(FindingCode.MESSAGE_MISSING, place, detail)
 
-    def _judge_pending(self) -> None:
-        """Begin to judge the messages of the entries that wait; what is judged is folded in order."""
-        batch, self._pending = self._pending, _Batch()
-        if batch.entries:
-            self._judging.append((batch, asyncio.ensure_future(self._judged(batch))))
-
-    async def _judged(self, batch: _Batch) -> list[Judged]:
-        messages = [item.message for item in batch.entries if item.message is not None]
-        judged = await asyncio.to_thread(screen_messages, self.auditor.impartial, messages)
-        if not self.auditor.proofs:
-            return judged
-        failing = await self._checks.failing(self._tenant.service_key, statements_of(judged))
-        return with_bad_proofs(judged, failing)
-
     async def _settle(self) -> None:
         """Fold every entry taken so far."""
-        self._judge_pending()
+        self._entries.close_batch()
         await self._fold_judged(0)
 
-    async def _fold_judged(self, ahead: int) -> None:
-        """Fold the batches that are judged, but for so many, and for less than `BATCH_BYTES` of them."""
-        while len(self._judging) > ahead or sum(batch.bytes for batch, _ in self._judging) > BATCH_BYTES:
-            batch, judging = self._judging.popleft()
-            await self._fold_batch(batch.entries, await judging)
+    async def _fold_judged(self, ahead: int = AHEAD) -> None:
+        while batch := await self._entries.next(ahead):
+            await self._fold_batch(*batch)
 
-    async def _fold_batch(self, batch: Sequence[_Pending], judged: Sequence[Judged]) -> None:
+    async def _fold_batch(self, batch: Sequence[WaitingEntry], judged: Sequence[Judged]) -> None:
         await self._read_heads()
         withdrawn, learnt = None, None
         last = batch[-1].link
@@ -298,7 +291,7 @@ class JournalAudit:
 
     def _fold(
         self,
-        batch: Sequence[_Pending],
+        batch: Sequence[WaitingEntry],
         judged: Sequence[Judged],
         withdrawn: Vectors | None,
         learnt: Content | None,

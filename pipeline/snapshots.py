@@ -6,11 +6,13 @@ ones do no harm: the journal tells the rest.
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from msgspec import structs
 
 from crypto.errors import LocalProtocolError, SchemaError
+from pipeline.log_setup import get_logger
 from pipeline.mailbox import Publisher, sequence_of
 from pipeline.sealed_models import KEPT_VERSIONS, AbsentContent, seal_model, sealed_model
 from pipeline.succession import enter_versions
@@ -26,6 +28,8 @@ from schemas.envelope import open_envelope
 from schemas.snapshots import ModelPlace, OpenQuery, SealedPlace, Snapshot
 from schemas.succession import InForce
 from schemas.topics import TopicName, topic_name
+
+log = get_logger()
 
 KIND = "snapshot"
 KEPT_SNAPSHOTS = 4
@@ -147,31 +151,62 @@ async def last_snapshot(transport: Transport, tenant: Tenant) -> Snapshot | None
     Cost:
         Reads back over the models that were sealed after it.
     """
+    async for snapshot in _newest_first(transport, tenant):
+        return snapshot
+    return None
+
+
+async def usable_snapshot(
+    transport: Transport, tenant: Tenant, index: JournalIndex, until: int | None = None
+) -> tuple[Snapshot, MasterUnit] | None:
+    """Return the newest snapshot from which MU's state can be had, with that state; None if there is none.
+
+    Args:
+        transport: Where the topics are.
+        tenant: Public facts.
+        index: The state's.
+        until: Snapshots after later entries do not count.
+    """
+    tried = 0
+    async for snapshot in _newest_first(transport, tenant):
+        if until is not None and snapshot.journal_sequence > until:
+            continue
+        unit = await unit_of_snapshot(transport, tenant, snapshot, index)
+        if unit is not None:
+            return snapshot, unit
+        log.warning("snapshot_unusable", sequence=snapshot.journal_sequence)
+        tried += 1
+        if tried == KEPT_SNAPSHOTS:
+            break
+    return None
+
+
+async def _newest_first(transport: Transport, tenant: Tenant) -> AsyncIterator[Snapshot]:
     name = topic_name(tenant.name, TopicName.SNAPSHOTS)
     beginning = await transport.beginning_offset(name, 0)
     end = await transport.end_offset(name, 0)
     while end > beginning:
-        start = max(beginning, end - _BLOCK_MESSAGES)
-        offset, found = start, None
+        start = offset = max(beginning, end - _BLOCK_MESSAGES)
+        found: list[Snapshot] = []
         while offset < end and (messages := await transport.read(name, 0, offset)):
             block = [message for message in messages if message.offset < end]
-            found = await asyncio.to_thread(_last_of, tenant, block) or found
+            found += await asyncio.to_thread(_snapshots_in, tenant, block)
             offset = messages[-1].offset + 1
-        if found is not None:
-            return found
+        for snapshot in reversed(found):
+            yield snapshot
         end = start
-    return None
 
 
-def _last_of(tenant: Tenant, messages: list[Message]) -> Snapshot | None:
-    for message in reversed(messages):
+def _snapshots_in(tenant: Tenant, messages: list[Message]) -> list[Snapshot]:
+    found = []
+    for message in messages:
         try:
             envelope = open_envelope(message.value, TopicName.SNAPSHOTS, tenant.name, tenant.verifying.get)
             if envelope.kind == KIND and envelope.parts == 1:
-                return decode(Snapshot, envelope.body)
+                found.append(decode(Snapshot, envelope.body))
         except SchemaError:
             continue
-    return None
+    return found
 
 
 async def unit_of_snapshot(

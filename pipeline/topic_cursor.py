@@ -45,8 +45,11 @@ class TopicCursor:
         self._inbox: AheadInbox | None = None
         self._held: deque[Arrival | Refused] = deque()
 
-    async def open(self) -> None:
-        """Find the oldest message; raises as the transport does if the topic cannot be read."""
+    async def open(self, offset: int = 0) -> None:
+        """Find the oldest message from an offset on; raises as the transport does if it cannot be read.
+
+        Parts of messages that are incomplete there are taken in.
+        """
         name = topic_name(self._tenant.name, self._topic)
         beginning = await self._transport.beginning_offset(name, 0)
         # Whoever may see the offsets may still not be allowed to read.
@@ -54,9 +57,10 @@ class TopicCursor:
         self._inbox = AheadInbox(
             *(self._transport, self._tenant, self._topic, self._checks),
             await self._transport.end_offset(name, 0),
-            offset=beginning,
+            offset=max(beginning, offset),
             meter=self._meter,
         )
+        await self._inbox.catch_up(beginning)
 
     async def take(self, entry: JournalEntry) -> Taken:
         """Return the message that an entry decides, and those passed over on the way to it."""
