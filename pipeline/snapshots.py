@@ -33,7 +33,8 @@ log = get_logger()
 
 KIND = "snapshot"
 KEPT_SNAPSHOTS = 4
-"""Snapshots that a compacted topic keeps."""
+"""Snapshots that a compacted topic keeps: the last of as many stretches of the journal."""
+STRETCH_ENTRIES = 512
 _BLOCK_MESSAGES = 16
 
 
@@ -98,15 +99,17 @@ def capture(unit: MasterUnit, journal_offset: int) -> Captured:
 async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
     """Seal what is not sealed yet, then write the snapshot, last of all."""
     places: dict[tuple[str, int], SealedPlace] = {}
+    # Snapshots are about as many entries apart: by their sequences alone they would share a key.
+    number = captured.journal_sequence // STRETCH_ENTRIES % KEPT_SNAPSHOTS
 
-    async def place_of(learner: AnyLearner, model: ModelState) -> SealedPlace:
+    async def place_of(learner: AnyLearner, model: ModelState, under: str = "") -> SealedPlace:
         if isinstance(model.content, AbsentContent):
             return model.content.place
         if model.sealed_at is not None:
             return model.sealed_at
         key = learner.model_id, model.version
         if key not in places:
-            places[key] = await seal_model(publisher, learner, model)
+            places[key] = await seal_model(publisher, learner, model, under)
         return places[key]
 
     currents = {learner.model_id: current for learner, current, _, _ in captured.models}
@@ -121,7 +124,8 @@ async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
     models = [
         structs.replace(
             place,
-            current=await place_of(learner, current),
+            # A version that only this snapshot has must stay as long as it, whatever its number.
+            current=await place_of(learner, current, f"{learner.model_id}/snapshot/{number}"),
             answering=await place_of_answering(learner, current, answering),
         )
         for learner, current, answering, place in captured.models
@@ -141,7 +145,7 @@ async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
             captured.in_force,
         )
     )
-    key = f"snapshot/{captured.journal_sequence % KEPT_SNAPSHOTS}".encode()
+    key = f"snapshot/{number}".encode()
     await publisher.publish(TopicName.SNAPSHOTS, KIND, sequence_of(body), body, key=key)
 
 

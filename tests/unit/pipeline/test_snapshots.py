@@ -11,6 +11,8 @@ from tenants import SmallTenant, small_tenant
 from pipeline.errors import StorageError
 from pipeline.journal import Journal
 from pipeline.journal_index_file import JournalIndexFile
+from pipeline.snapshots import capture, usable_snapshot
+from roles.journal_index import MemoryIndex
 from schemas.topics import TopicName, topic_name
 
 
@@ -50,6 +52,33 @@ async def test_a_start_takes_an_older_snapshot_where_the_newest_will_not_do(
     spoil(cut, models[0])
     with pytest.raises(StorageError):
         await recovered(cut, tmp_path)
+
+
+def compact(cut: CutLog) -> None:
+    """Leave the last message of each key, as a broker does."""
+    (kept,) = cut.log.broker.partitions(topic_name("small", TopicName.SNAPSHOTS))
+    last = {message.key: message.offset for message in kept.messages}
+    for message in list(kept.messages):
+        if last[message.key] != message.offset:
+            spoil(cut, message.offset)
+
+
+async def test_a_compacted_topic_keeps_several_snapshots_that_will_do(small: SmallTenant) -> None:
+    cut = CutLog(small)
+    await cut.log.learn(0)
+    kept = cut.log.unit.models["m"]
+    for number in range(1, 8):
+        # One after every 512 chunks, as a stream without a pause has them.
+        version = replace(kept.model, version=512 * number, sealed_at=None)
+        (model,) = capture(cut.log.unit, 1).models
+        moved = (model[0], version, version, model[3])
+        await cut.take_snapshot(journal_sequence=512 * number - 1, models=(moved,))
+    compact(cut)
+    usable = []
+    for until in range(511, 512 * 7, 512):
+        found = await usable_snapshot(cut.log.transport, small.tenant, MemoryIndex(), until)
+        usable.append(None if found is None else found[1].models["m"].model.version)
+    assert usable == [None, None, None, *(512 * number for number in (4, 5, 6, 7))]
 
 
 async def test_a_snapshot_of_later_entries_than_the_index_has_is_passed_over(
