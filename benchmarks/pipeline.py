@@ -1,4 +1,4 @@
-"""The pipeline's own figures: round trips, intake of chunks, shards; on the embedded log and on Kafka.
+"""The pipeline: round trips, intake of chunks, shards, audits, on the embedded log and on Kafka.
 
 Kafka is `$PRIVML_TEST_KAFKA`, a broker without topics, or else the one that `make kafka` copies.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.audits import audit_rows
 from benchmarks.data_sets import ROOT, available, data_set, title
 from benchmarks.deployment import Deployment
 from benchmarks.echo import BODY_BYTES, measure_round_trips
@@ -29,6 +30,7 @@ ROUND_TRIP_SECONDS = {"log": 0.002, "kafka": 0.008}
 CHUNKS_PER_SECOND = {"log": 120.0, "kafka": 80.0}
 SHARDS_RATIO = 1.6
 WHERE = {"log": "on the embedded log", "kafka": "on one Kafka broker"}
+AUDITS = ("pipeline.audit", "pipeline.audit_without_proofs")
 ROUND_TRIPS, CHUNKS, QUERIES = 1000, 384, 20
 
 
@@ -36,7 +38,7 @@ def pipeline_names() -> list[str]:
     """Return the names of the rows."""
     kinds = [kind for kind in WHERE if kind == "log" or os.environ.get(RUNNING) or _jars().is_dir()]
     names = [f"pipeline.{what}_{kind}" for kind in kinds for what in ("round_trip", "chunks")]
-    return [*names, "pipeline.alone", "pipeline.shards"]
+    return [*names, "pipeline.alone", "pipeline.shards", *AUDITS]
 
 
 def pipeline_rows(deployment: Deployment, names: list[str], *, quick: bool = False) -> Iterator[Row]:
@@ -62,6 +64,9 @@ def pipeline_rows(deployment: Deployment, names: list[str], *, quick: bool = Fal
         yield _alone(deployment, quick=quick)
     if "pipeline.shards" in names:
         yield _shards(deployment.profile.name, quick=quick)
+    if set(AUDITS) & set(names):
+        # One log serves both.
+        yield from audit_rows(deployment.profile.name, quick=quick)
 
 
 def _round_trip(deployment: Deployment, kind: str, url: str, folder: Path, *, quick: bool) -> Row:

@@ -1,16 +1,17 @@
 """The public audit: signatures of all topics, the journal against the rules, the model from the log."""
 
-import asyncio
 from dataclasses import dataclass, field
 
-from crypto.errors import SchemaError
-from pipeline.audit_report import AuditReport, Checked, audited_models
-from pipeline.journal_audit import GRACE_SECONDS, NOT_READABLE, JournalAudit
+from pipeline.ahead_messages import AheadMessages
+from pipeline.audit_report import AuditReport, Checked, audited_models, unkept_chunks
+from pipeline.audit_start import NOT_READABLE
+from pipeline.check_pool import CheckPool
+from pipeline.journal_audit import GRACE_SECONDS, JournalAudit
 from pipeline.meter import Meter
 from pipeline.sealed_models import KEPT_VERSIONS, sealed_model
 from pipeline.signed_messages import place_of, signatures_seen
 from pipeline.succession import stray_configurations
-from pipeline.transport import Message, Transport
+from pipeline.transport import Transport
 from roles.classifiers.learner import TaughtLearner
 from roles.findings import FindingCode, Findings, Place
 from roles.journal_chain import Link
@@ -18,7 +19,7 @@ from roles.kept_model import sealed_place
 from roles.master_unit import MasterUnit
 from roles.model_state import Content
 from roles.tenant import Tenant
-from schemas.envelope import open_envelope
+from schemas.envelope import Envelope
 from schemas.topics import TOPICS, TopicName, topic_name
 
 # Journal, chunks, queries, receipts and heads are read as they are folded.
@@ -48,19 +49,23 @@ async def audit(
     Raises:
         PipelineError: Journal, chunks or receipts cannot be read.
     """
+    async with CheckPool() as checks:
+        return await _audit(transport, tenant, checks, proofs=proofs, grace_seconds=grace_seconds)
+
+
+async def _audit(
+    transport: Transport, tenant: Tenant, checks: CheckPool, *, proofs: bool, grace_seconds: float
+) -> AuditReport:
     findings, meter = Findings(), Meter()
     lessons = SealedLessons(transport, findings)
     journal = JournalAudit(
-        *(transport, tenant, findings, meter),
+        *(transport, tenant, findings, meter, checks),
         lesson=lessons.learnt,
         proofs=proofs,
         grace_seconds=grace_seconds,
     )
-    unreadable = [
-        topic
-        for topic in _SIGNATURES_ONLY
-        if not await _check_signatures(transport, tenant, topic, findings, meter)
-    ]
+    signatures = _Signatures(transport, tenant, findings, meter, checks)
+    unreadable = [topic for topic in _SIGNATURES_ONLY if not await signatures.check(topic)]
     await journal.run()
     for stray in await stray_configurations(transport, tenant):
         detail = "the authority signed a configuration that does not continue the versions in force"
@@ -79,44 +84,49 @@ async def audit(
             snapshots=journal.snapshots.checked,
         ),
         audited_models(tenant, auditor),
-        first=0,
+        start=journal.start,
         last=journal.last_sequence,
         skipped=[
             *([] if proofs else [PROOFS]),
             *([SEALED_MODELS] if lessons.compacted else []),
+            *unkept_chunks(auditor),
             *map(str, (*unreadable, *journal.unreadable)),
         ],
     )
 
 
-async def _check_signatures(
-    transport: Transport, tenant: Tenant, topic: TopicName, findings: Findings, meter: Meter
-) -> bool:
-    """Open every envelope of a topic; return whether the topic can be read."""
-    name = topic_name(tenant.name, topic)
+@dataclass(frozen=True, slots=True)
+class _Signatures:
+    transport: Transport
+    tenant: Tenant
+    findings: Findings
+    meter: Meter
+    checks: CheckPool
 
-    def check(messages: list[Message]) -> None:
-        for message in messages:
-            try:
-                envelope = open_envelope(message.value, topic, tenant.name, tenant.verifying.get)
-            except SchemaError as error:
-                _report(findings, Place(topic, message.partition, message.offset), error.code)
-            else:
-                meter.saw(topic, envelope.kind, len(message.value))
+    async def check(self, topic: TopicName) -> bool:
+        """Open every envelope of a topic; return whether the topic can be read."""
+        try:
+            for partition in range(TOPICS[topic].partitions):
+                await self._check_partition(topic, partition)
+        except NOT_READABLE:
+            return False
+        return True
 
-    try:
-        for partition in range(TOPICS[topic].partitions):
-            offset = await transport.beginning_offset(name, partition)
-            end = await transport.end_offset(name, partition)
-            # Read at least once: whoever may see the offsets may still not be allowed to read.
-            while messages := await transport.read(name, partition, offset):
-                await asyncio.to_thread(check, messages)
-                offset = messages[-1].offset + 1
-                if offset >= end:
-                    break
-    except NOT_READABLE:
-        return False
-    return True
+    async def _check_partition(self, topic: TopicName, partition: int) -> None:
+        name = topic_name(self.tenant.name, topic)
+        beginning = await self.transport.beginning_offset(name, partition)
+        end = await self.transport.end_offset(name, partition)
+        # Whoever may see the offsets may still not be allowed to read.
+        await self.transport.read(name, partition, beginning, max_messages=1)
+        messages = AheadMessages(
+            *(self.transport, self.tenant, topic, self.checks, end), partition=partition, offset=beginning
+        )
+        while batch := await messages.next():
+            for message, opened in batch:
+                if isinstance(opened, Envelope):
+                    self.meter.saw(topic, opened.kind, len(message.value))
+                else:
+                    _report(self.findings, Place(topic, partition, message.offset), opened.code)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.audit_start import AuditStart
 from roles.auditor import Auditor
 from roles.findings import Finding
 from roles.kept_model import KeptModel
@@ -76,7 +77,7 @@ class AuditReport:
         findings: In the order in which they were made.
         checked: How much of what.
         models: About every model.
-        first: Sequence of the first entry; None where the journal was not read.
+        start: Where the journal was begun; None where it was not read.
         last: Sequence of the last entry, −1 of none.
         skipped: What was not looked at, and could have been.
     """
@@ -84,7 +85,7 @@ class AuditReport:
     findings: Sequence[Finding]
     checked: Checked
     models: Sequence[AuditedModel]
-    first: int | None = None
+    start: AuditStart | None = None
     last: int | None = None
     skipped: Sequence[str] = field(default=())
 
@@ -97,7 +98,7 @@ class AuditReport:
         """Return the fields of the object."""
         return {
             "ok": self.ok,
-            "from": {"journal_sequence": self.first, "snapshot": None},
+            "from": self._from(),
             "to": {"journal_sequence": self.last, "snapshot": None},
             "checked": {name: getattr(self.checked, name) for name in Checked.__slots__},
             "model": self.models[0].as_dict(),
@@ -115,6 +116,16 @@ class AuditReport:
             "skipped": list(self.skipped),
         }
 
+    def _from(self) -> dict[str, Any]:
+        start = self.start
+        if start is None:
+            return {"journal_sequence": None, "snapshot": None, "chunks_before": None}
+        return {
+            "journal_sequence": start.first,
+            "snapshot": start.as_text,
+            "chunks_before": start.chunks_before,
+        }
+
 
 def audited_models(tenant: Tenant, auditor: Auditor) -> list[AuditedModel]:
     """Return what the fold of a journal says of every model."""
@@ -122,3 +133,11 @@ def audited_models(tenant: Tenant, auditor: Auditor) -> list[AuditedModel]:
         AuditedModel.of(tenant, kept, auditor.current_model(name), auditor.record)
         for name, kept in auditor.unit.models.items()
     ]
+
+
+def unkept_chunks(auditor: Auditor) -> list[str]:
+    """Return what to say, if anything, of a withdrawal whose chunk is not kept."""
+    if auditor.unkept is None:
+        return []
+    what = "models" if auditor.complete else "decisions and models"
+    return [f"{what} from journal entry {auditor.unkept} on, which withdraws a chunk that is not kept"]

@@ -16,7 +16,7 @@ from pipeline.journal_index_file import JournalIndexFile, JournalMark
 from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox, Publisher
 from pipeline.sealed_models import KEPT_VERSIONS
-from pipeline.snapshots import Captured, capture, last_snapshot, unit_of_snapshot, write_snapshot
+from pipeline.snapshots import Captured, capture, usable_snapshot, write_snapshot
 from pipeline.transport import Transport
 from roles.arrival import Arrival
 from roles.entry_content import NOTHING, EntryContent
@@ -108,14 +108,12 @@ class Journal:
         await self._commit_mark()
 
     async def _start(self, mark: JournalMark) -> int:
-        """Take the last snapshot, if it can be used; return where to go on reading the journal."""
-        snapshot = await last_snapshot(self._transport, self._tenant)
+        """Take the newest snapshot that can be used; return where to go on reading the journal."""
         # An index that is behind, or new, needs every entry since then.
-        if snapshot is None or snapshot.journal_sequence > mark.sequence:
+        usable = await usable_snapshot(self._transport, self._tenant, self._index, mark.sequence)
+        if usable is None:
             return 0
-        unit = await unit_of_snapshot(self._transport, self._tenant, snapshot, self._index)
-        if unit is None:
-            return 0
+        snapshot, unit = usable
         self._hold_against(mark, snapshot.journal_sequence, snapshot.journal_head)
         self.unit = unit
         self._note_snapshot(snapshot.journal_sequence)

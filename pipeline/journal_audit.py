@@ -7,12 +7,14 @@ is left for the next audit.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 from crypto.errors import LocalProtocolError, SchemaError
 from pipeline import succession
-from pipeline.errors import BrokerRefusedError, UnknownTopicError
-from pipeline.mailbox import Inbox
+from pipeline.ahead_inbox import AheadInbox
+from pipeline.audit_start import NOT_READABLE, AuditStart, audit_start
+from pipeline.check_pool import CheckPool
+from pipeline.judged_entries import AHEAD, JudgedEntries, WaitingEntry
 from pipeline.meter import Meter
 from pipeline.signed_messages import SignedMessages, place_of
 from pipeline.snapshot_audit import SnapshotAudit
@@ -20,11 +22,12 @@ from pipeline.stored_message import stored_message
 from pipeline.topic_cursor import Taken, TopicCursor, arrival_of
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
-from roles.auditor import Auditor, ClosedQuery, chunk_vectors
+from roles.auditor import Auditor, ClosedQuery
 from roles.chunk_encodings import Vectors
+from roles.entry_content import chunk_vectors
 from roles.findings import FindingCode, Findings, Place
 from roles.journal_chain import JournalChain, Link
-from roles.judging import Judged, judge_messages
+from roles.judging import Judged
 from roles.master_unit import MasterUnit
 from roles.model_state import Content
 from roles.receipt_check import UNKNOWN_NUMBER, ReceiptCheck
@@ -38,26 +41,12 @@ from schemas.snapshots import WaitingChunk
 from schemas.succession import Succession
 from schemas.topics import TopicName, topic_name
 
-BATCH_ENTRIES = 128
-BATCH_BYTES = 16 << 20
 GRACE_SECONDS = 2.0
 """How long to wait for receipts of the last decisions: MU sends them after its entries."""
 GRACE_ENTRIES = 256
 
-NOT_READABLE = (UnknownTopicError, BrokerRefusedError)
-"""A topic that this auditor may not read, or that this tenant does not have."""
-
 ClosedHook = Callable[[Sequence[ClosedQuery]], Awaitable[None]]
 LessonHook = Callable[[Link, MasterUnit], Awaitable[Content | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """An entry that waits for its batch."""
-
-    link: Link
-    message: Arrival | Refused | None
-    readable: bool
 
 
 class JournalAudit:
@@ -68,6 +57,7 @@ class JournalAudit:
         tenant: Public facts.
         findings: Where findings go.
         meter: Counts what was seen.
+        checks: Checks signatures and proofs.
         proofs: Whether to verify the proofs of plaintext knowledge.
         lesson: Called with every ``learnt`` entry and the state before it; returns what the model became.
         closed: Called with the queries that a batch of entries closed.
@@ -78,6 +68,7 @@ class JournalAudit:
         receipts: What became of receipts.
         snapshots: What became of snapshots.
         unreadable: Topics that could not be read.
+        start: Where it began.
     """
 
     def __init__(
@@ -86,6 +77,7 @@ class JournalAudit:
         tenant: Tenant,
         findings: Findings,
         meter: Meter,
+        checks: CheckPool,
         *,
         lesson: LessonHook,
         proofs: bool = True,
@@ -96,29 +88,33 @@ class JournalAudit:
         self._tenant = tenant
         self._findings = findings
         self._meter = meter
+        self._checks = checks
         self._lesson = lesson
         self._closed = closed
         self._grace_seconds = grace_seconds
         self.auditor = Auditor(tenant, findings, proofs)
         self.receipts = ReceiptCheck(findings)
         self.unreadable: list[TopicName] = []
+        self.start = AuditStart(self.auditor.unit)
         self._chain = JournalChain(findings)
         self._cursors = {
-            topic: TopicCursor(transport, tenant, topic, meter)
+            topic: TopicCursor(transport, tenant, topic, meter, checks)
             for topic in (TopicName.CHUNKS, TopicName.QUERIES)
         }
         self._heads = SignedMessages(
-            *(transport, tenant, TopicName.HEADS, Head, findings, meter), passing=succession.KIND
+            *(transport, tenant, TopicName.HEADS, Head, findings, meter, checks), passing=succession.KIND
         )
-        self._receipts = SignedMessages(transport, tenant, TopicName.RECEIPTS, Receipt, findings, meter)
+        self._receipts = SignedMessages(
+            transport, tenant, TopicName.RECEIPTS, Receipt, findings, meter, checks
+        )
         self.snapshots = SnapshotAudit(transport, tenant, findings)
-        self._pending: list[_Pending] = []
-        self._pending_bytes = 0
+        self._joined = False
+        self._entries = JudgedEntries(self.auditor.impartial, checks, proofs=proofs)
 
     @property
     def last_sequence(self) -> int:
         """Sequence of the last entry, −1 of none."""
-        return self._chain.next_sequence - 1
+        return max(self._chain.next_sequence, self.start.first) - 1
 
     async def run(self) -> None:
         """Read the journal to where it ends now."""
@@ -126,21 +122,31 @@ class JournalAudit:
         await self._receipts.open()
         await self._open_optional(TopicName.HEADS, self._heads.open)
         await self._open_optional(TopicName.SNAPSHOTS, self.snapshots.open)
+        await self._begin()
         for topic, cursor in self._cursors.items():
-            await self._open_optional(topic, cursor.open)
+            offset = self.auditor.unit.next_offset.get((topic, 0), 0)
+            await self._open_optional(topic, partial(cursor.open, offset))
         name = topic_name(self._tenant.name, TopicName.JOURNAL)
         end = await self._transport.end_offset(name, 0)
         beginning = await self._transport.beginning_offset(name, 0)
         await succession.enter_journaled(self._transport, self._tenant, end)
-        journal = Inbox(self._transport, self._tenant, TopicName.JOURNAL, offset=beginning, meter=self._meter)
+        journal = AheadInbox(
+            *(self._transport, self._tenant, TopicName.JOURNAL, self._checks, end),
+            offset=beginning,
+            meter=self._meter,
+        )
         while (before := journal.next_offset) < end:
-            for message in await journal.receive(0.0, max_messages=min(BATCH_ENTRIES, end - before)):
+            for message in await journal.receive(0.0, max_messages=end - before):
                 if arrival_of(message).offset < end:
                     await self._take(message)
-            await self._flush()
+            self._entries.close_batch()
+            await self._fold_judged()
             await self._read_receipts()
             if journal.next_offset == before:
                 break
+        await self._settle()
+        if not self._joined and self._chain.head not in {None, self.auditor.unit.head}:
+            self._report_start("names another entry than the journal has")
         await self._finish_receipts()
         if self._chain.strayed is None:
             self.auditor.record.end()
@@ -151,6 +157,20 @@ class JournalAudit:
         else:
             # What follows from entries that do not continue the chain is not known.
             self.auditor.complete = False
+
+    async def _begin(self) -> None:
+        """Begin with a snapshot, if what was before it is gone."""
+        start = await audit_start(self._transport, self._tenant, self.snapshots.candidates())
+        if start.snapshot is not None:
+            self.start = start
+            self.auditor.begin(start.unit, start.forgotten)
+            self.snapshots.begin(start.first - 1)
+            self._chain.head = None
+        name = topic_name(self._tenant.name, TopicName.RECEIPTS)
+        self.receipts.first = self.start.first
+        if await self._transport.beginning_offset(name, 0):
+            await self._read_more_receipts()
+            self.receipts.excuse_before_early()
 
     async def _open_optional(self, topic: TopicName, open_topic: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -164,18 +184,40 @@ class JournalAudit:
         link = self._chain.take(message)
         if link is None:
             return
+        if not self._joins(link):
+            return
         alone = link.entry.kind in {EntryKind.WITHDRAW, EntryKind.LEARNT, EntryKind.CONFIGURED}
         if alone:
             # What it is about is known once all before is folded.
-            await self._flush()
+            await self._settle()
         found, readable = await self._decided_message(link)
-        self._pending.append(_Pending(link, found, readable))
-        self._pending_bytes += len(found.body) if isinstance(found, Arrival) else 0
+        self._entries.add(WaitingEntry(link, found, readable))
         told = self.snapshots.is_due(link.entry.sequence)
-        if alone or told or len(self._pending) >= BATCH_ENTRIES or self._pending_bytes >= BATCH_BYTES:
-            await self._flush()
+        if alone or told:
+            await self._settle()
+        else:
+            await self._fold_judged()
         if told and self.auditor.complete:
             await self.snapshots.check(link.entry.sequence, self.auditor)
+
+    def _joins(self, link: Link) -> bool:
+        """Return whether an entry comes after the start; the first that does must continue it."""
+        entry, unit = link.entry, self.auditor.unit
+        if entry.sequence < self.start.first:
+            self.auditor.remember(entry)
+            return False
+        if self.start.snapshot is not None and not self._joined:
+            self._joined = True
+            if entry.sequence != self.start.first or entry.previous != unit.head:
+                self._report_start(f"is not what entry {entry.sequence} continues")
+        return True
+
+    def _report_start(self, why: str) -> None:
+        """Report the snapshot that the audit begins with: no state follows from it."""
+        if self.start.snapshot is not None:
+            detail = f"the snapshot after entry {self.start.first - 1}, with which the audit begins, {why}"
+            self._findings.add(FindingCode.SNAPSHOT_DIFFERS, self.start.snapshot, detail)
+            self.auditor.complete = False
 
     async def _decided_message(self, link: Link) -> tuple[Arrival | Refused | None, bool]:
         entry = link.entry
@@ -225,27 +267,38 @@ class JournalAudit:
             place = Place(entry.topic, entry.partition, entry.offset)
             self._findings.add(FindingCode.MESSAGE_MISSING, place, detail)
 
-    async def _flush(self) -> None:
-        pending, self._pending, self._pending_bytes = self._pending, [], 0
-        if not pending:
-            return
+    async def _settle(self) -> None:
+        """Fold every entry taken so far."""
+        self._entries.close_batch()
+        await self._fold_judged(0)
+
+    async def _fold_judged(self, ahead: int = AHEAD) -> None:
+        while batch := await self._entries.next(ahead):
+            await self._fold_batch(*batch)
+
+    async def _fold_batch(self, batch: Sequence[WaitingEntry], judged: Sequence[Judged]) -> None:
         await self._read_heads()
         withdrawn, learnt = None, None
-        last = pending[-1].link
+        last = batch[-1].link
         if last.entry.kind == EntryKind.WITHDRAW:
             withdrawn = await self._withdrawn(last)
         elif last.entry.kind == EntryKind.LEARNT and self.auditor.complete:
             learnt = await self._learnt(last)
-        await asyncio.to_thread(self._fold, pending, withdrawn, learnt)
+        await asyncio.to_thread(self._fold, batch, judged, withdrawn, learnt)
         closed, self.auditor.closed = self.auditor.closed, []
         if self._closed is not None and closed:
             await self._closed(closed)
 
-    def _fold(self, pending: Sequence[_Pending], withdrawn: Vectors | None, learnt: Content | None) -> None:
-        messages = [item.message for item in pending if item.message is not None]
-        judged = iter(judge_messages(self.auditor.impartial, messages, proofs=self.auditor.proofs))
-        for item in pending:
-            own = None if item.message is None else next(judged)
+    def _fold(
+        self,
+        batch: Sequence[WaitingEntry],
+        judged: Sequence[Judged],
+        withdrawn: Vectors | None,
+        learnt: Content | None,
+    ) -> None:
+        following = iter(judged)
+        for item in batch:
+            own = None if item.message is None else next(following)
             due = self._receipts_due(item.link, own)
             self.auditor.fold(item.link, own, readable=item.readable, withdrawn=withdrawn, learnt=learnt)
             self.receipts.expect(item.link, due)

@@ -16,10 +16,9 @@ from pipeline.stored_message import stored_message
 from pipeline.succession import stored_change
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
-from roles.auditor import chunk_vectors
 from roles.chunk_encodings import Vectors
 from roles.enrolment import NotSuccessorError
-from roles.entry_content import EntryContent
+from roles.entry_content import EntryContent, chunk_vectors
 from roles.kept_model import sealed_place
 from roles.learners import AnyLearner
 from roles.master_unit import MasterUnit

@@ -6,6 +6,7 @@ An `Inbox` reads a partition, opens envelopes, puts parts together and notes wha
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -174,12 +175,12 @@ class Inbox:
     def _open_all(self, messages: list[Message]) -> list[Arrival | Refused]:
         opened: list[Arrival | Refused] = []
         for message in messages:
-            opened += self._open(message)
+            opened += self._open(message, self._envelope)
         return opened
 
-    def _open(self, message: Message) -> list[Arrival | Refused]:
+    def _open(self, message: Message, envelope_of: Callable[[Message], Envelope]) -> list[Arrival | Refused]:
         try:
-            envelope = self._envelope(message)
+            envelope = envelope_of(message)
             self._note(envelope.kind, len(message.value))
             offered = self._assembler.offer(envelope, message.offset)
         except SchemaError as error:

@@ -13,7 +13,8 @@ from typing import NoReturn
 
 from crypto.errors import LocalProtocolError
 from pipeline.audit import SEALED_MODELS, SealedLessons
-from pipeline.audit_report import AuditReport, Checked, audited_models
+from pipeline.audit_report import AuditReport, Checked, audited_models, unkept_chunks
+from pipeline.check_pool import CheckPool
 from pipeline.errors import StorageError
 from pipeline.journal_audit import GRACE_SECONDS, JournalAudit
 from pipeline.journal_fold import stored_chunk, stored_query
@@ -43,6 +44,7 @@ from schemas.snapshots import WaitingChunk
 
 PROOFS = "proofs"
 SESSIONS_CUT_OFF = "sessions whose rounds are not kept"
+UNEXPLAINED = "requests that the journal before the snapshot may explain"
 
 
 async def audit_master(
@@ -76,7 +78,7 @@ async def audit_master(
         answers = _Answers(transport, tenant, sessions, findings)
         lessons = _Lessons(transport, sessions, findings, SealedLessons(transport, findings))
         journal = JournalAudit(
-            *(transport, tenant, findings, meter),
+            *(transport, tenant, findings, meter, CheckPool(processes=0)),
             lesson=lessons.learnt,
             proofs=False,
             closed=answers.check_all,
@@ -92,7 +94,9 @@ async def audit_master(
         await answers.check_all(open_queries)
         await lessons.begin_next(auditor.unit)
     lessons.sealed.end(auditor.unit)
-    if auditor.knows_all:
+    # Requests of sessions before the snapshot are explained by what is not read.
+    explained_before = journal.start.snapshot is not None
+    if auditor.knows_all and not explained_before:
         exchange.report_unexplained()
     return AuditReport(
         findings.found,
@@ -107,11 +111,13 @@ async def audit_master(
             sessions_recomputed=len(exchange.completed),
         ),
         audited_models(tenant, auditor),
-        first=0,
+        start=journal.start,
         last=journal.last_sequence,
         skipped=[
             PROOFS,
             *([SEALED_MODELS] if lessons.sealed.compacted else []),
+            *unkept_chunks(auditor),
+            *([UNEXPLAINED] if explained_before else []),
             *([SESSIONS_CUT_OFF] if answers.left_out or lessons.left_out else []),
             *map(str, journal.unreadable),
         ],

@@ -117,7 +117,7 @@ class MasterService:
                 self._journal.owe(answered.closing.sequence)
                 group.create_task(queries.answer_again(answered, sessions))
             for entry, model in list(self.unit.open_queries.values()):
-                group.create_task(queries.take_up(entry, model, sessions))
+                queries.take_up(entry, model)
             for lesson in lessons:
                 group.create_task(lesson.run(sessions))
             group.create_task(chunks.run(inboxes[0]))

@@ -1,10 +1,15 @@
-"""Where MU takes queries in, has them answered by the version that the journal fixes, and closes them."""
+"""Where MU takes queries in, has them answered by the version that the journal fixes, and closes them.
+
+They are accepted in the order of their topic, which takes milliseconds, and answered in turns of their
+clients, which takes much longer: one that asks very much waits for itself.
+"""
 
 import asyncio
 import hashlib
 from dataclasses import dataclass
 
 from crypto.errors import PrivMLError
+from pipeline.fair_queue import FairQueue
 from pipeline.heads import HeadBook
 from pipeline.journal import Journal
 from pipeline.journal_fold import stored_query
@@ -31,16 +36,27 @@ log = get_logger()
 
 WAIT_SECONDS = 5.0
 SESSIONS_AT_ONCE = 4
-QUERIES_HELD = 32
+QUERIES_HELD = 128
+"""Accepted queries that wait or are being answered; `roles.head_watch` must remember their versions."""
+HELD_BYTES = 64 << 20
+"""Of the queries that wait; the rest is read again when its turn comes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Accepted:
-    """A query with the entry that accepted it and the version that answers it."""
+    """A query with the entry that accepted it and the version that answers it.
+
+    Attributes:
+        entry: The entry.
+        model: The version.
+        query: The query; None if it is to be read again.
+        size: Its bytes, 0 of one that is not held.
+    """
 
     entry: JournalEntry
     model: ModelState
-    query: Query
+    query: Query | None = None
+    size: int = 0
 
 
 class QueryDesk:
@@ -72,27 +88,34 @@ class QueryDesk:
         self._meter = meter
         self._answering = asyncio.Semaphore(SESSIONS_AT_ONCE)
         # While SU is away queries wait on their topic, not here.
-        self._held = asyncio.Semaphore(QUERIES_HELD)
+        self._held = 0
+        self._held_bytes = 0
+        self._room = asyncio.Event()
+        self._waiting: FairQueue[_Accepted] = FairQueue()
 
     async def run(self, inbox: Inbox, group: asyncio.TaskGroup, sessions: Sessions) -> None:
         """Work until cancelled."""
+        group.create_task(self._answer_all(group, sessions))
         while True:
             for arrival in await inbox.receive(WAIT_SECONDS, max_messages=SESSIONS_AT_ONCE):
                 if isinstance(arrival, Refused):
                     await self._reject(arrival.arrival, ReasonCode(arrival.reason))
                     continue
-                await self._held.acquire()
+                while self._held >= QUERIES_HELD:
+                    self._room.clear()
+                    await self._room.wait()
                 accepted = await self._accept(arrival)
-                if accepted is None:
-                    self._held.release()
-                else:
-                    answering = group.create_task(self._answer(accepted, sessions))
-                    answering.add_done_callback(lambda _: self._held.release())
+                if accepted is not None:
+                    self._hold(accepted)
 
-    async def take_up(self, entry: JournalEntry, model: ModelState, sessions: Sessions) -> None:
-        """Answer a query that was open when MU stopped."""
-        query = await stored_query(self._transport, self._tenant, entry)
-        await self._answer(_Accepted(entry, model, query), sessions)
+    def take_up(self, entry: JournalEntry, model: ModelState) -> None:
+        """Have a query answered that was open when MU stopped."""
+        self._hold(_Accepted(entry, model))
+
+    def _hold(self, accepted: _Accepted) -> None:
+        self._held += 1
+        self._held_bytes += accepted.size
+        self._waiting.put(accepted.entry.sender, accepted)
 
     async def answer_again(self, answered: Answered, sessions: Sessions) -> None:
         """Hand out an answer that was journaled and then lost: the same bytes or none."""
@@ -106,7 +129,7 @@ class QueryDesk:
         answer = given_refusal(answered, query)
         if answer is None:
             try:
-                answer = await self._computed(_Accepted(asked, answered.model, query), sessions)
+                answer = await self._computed(asked, answered.model, query, sessions)
             except (Refusal, *UNANSWERABLE) as error:
                 log.warning("answer_lost", code=str(error.code), sequence=asked.sequence)
                 return
@@ -132,7 +155,9 @@ class QueryDesk:
             await asyncio.to_thread(journal.stage, entry, content)
             await journal.commit()
             if entry.kind == EntryKind.QUERY:
-                accepted = _Accepted(entry, unit.open_queries[arrival.message_hash][1], screened.query)
+                size = len(arrival.body)
+                held = (screened.query, size) if self._held_bytes + size <= HELD_BYTES else ()
+                accepted = _Accepted(entry, unit.open_queries[arrival.message_hash][1], *held)
                 head = unit.models[entry.model_id].head(self._tenant)
         if entry.kind != EntryKind.QUERY:
             await self._notices.refused_query(arrival, ReasonCode(entry.reason))
@@ -158,25 +183,41 @@ class QueryDesk:
 
     # --- answering
 
-    async def _answer(self, accepted: _Accepted, sessions: Sessions) -> None:
-        async with self._answering:
-            entry, query = accepted.entry, accepted.query
-            try:
-                answer = await self._computed(accepted, sessions)
-            except (Refusal, *UNANSWERABLE) as error:
-                reason = error.reason if isinstance(error, SecondaryRefusedError) else refusal_reason(error)
-                log.warning("query_failed", code=reason.value, sequence=entry.sequence)
-                answer = Answer(query.query_id, query.rows, accepted.model.version, reason, b"")
-            async with self._journal.turn:
-                result = hashlib.sha256(encode(answer)).digest()
-                closing = self._journal.unit.decide_answered(entry, result)
-                await asyncio.to_thread(self._journal.stage, closing)
-                await self._journal.commit()
-            await self._notices.answer(entry.sender, answer)
-            self._journal.told(closing.sequence)
+    async def _answer_all(self, group: asyncio.TaskGroup, sessions: Sessions) -> None:
+        """Answer what waits, some at a time; works until cancelled."""
+        while True:
+            await self._answering.acquire()
+            accepted = await self._waiting.take()
+            group.create_task(self._answer(accepted, sessions)).add_done_callback(self._done)
 
-    async def _computed(self, accepted: _Accepted, sessions: Sessions) -> Answer:
-        if isinstance(accepted.model.content, AbsentContent):
+    def _done(self, _: object) -> None:
+        self._answering.release()
+        self._held -= 1
+        self._room.set()
+
+    async def _answer(self, accepted: _Accepted, sessions: Sessions) -> None:
+        entry, model, query = accepted.entry, accepted.model, accepted.query
+        self._held_bytes -= accepted.size
+        if query is None:
+            query = await stored_query(self._transport, self._tenant, entry)
+        try:
+            answer = await self._computed(entry, model, query, sessions)
+        except (Refusal, *UNANSWERABLE) as error:
+            reason = error.reason if isinstance(error, SecondaryRefusedError) else refusal_reason(error)
+            log.warning("query_failed", code=reason.value, sequence=entry.sequence)
+            answer = Answer(query.query_id, query.rows, model.version, reason, b"")
+        async with self._journal.turn:
+            result = hashlib.sha256(encode(answer)).digest()
+            closing = self._journal.unit.decide_answered(entry, result)
+            await asyncio.to_thread(self._journal.stage, closing)
+            await self._journal.commit()
+        await self._notices.answer(entry.sender, answer)
+        self._journal.told(closing.sequence)
+
+    async def _computed(
+        self, entry: JournalEntry, model: ModelState, query: Query, sessions: Sessions
+    ) -> Answer:
+        if isinstance(model.content, AbsentContent):
             raise Refusal(ReasonCode.VERSION_GONE)
-        learner = self._journal.unit.models[accepted.entry.model_id].learner
-        return await sessions.answer(learner, accepted.entry, accepted.model, accepted.query)
+        learner = self._journal.unit.models[entry.model_id].learner
+        return await sessions.answer(learner, entry, model, query)

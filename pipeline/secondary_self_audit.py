@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pipeline import succession
 from pipeline.asked_query import asked_query
 from pipeline.audit_report import AuditedModel, AuditReport, Checked
+from pipeline.check_pool import CheckPool
 from pipeline.meter import Meter
 from pipeline.rounds import PARTITIONS, partition_of
 from pipeline.rounds_record import RecordedReply, RoundsRecord, body_hash
@@ -29,7 +30,7 @@ from schemas.codec import encode
 from schemas.heads import Head
 from schemas.reasons import ReasonCode
 from schemas.rounds import Request
-from schemas.topics import TopicName
+from schemas.topics import TopicName, topic_name
 
 MOMENTARY_REASONS = frozenset(
     {
@@ -40,7 +41,7 @@ MOMENTARY_REASONS = frozenset(
     }
 )
 """Refusals for what SU held at that moment, which the requests do not tell."""
-SESSIONS_CUT_OFF = "sessions whose beginning is not kept"
+SESSIONS_CUT_OFF = "sessions whose beginning, or query, is not kept"
 
 
 async def audit_secondary(
@@ -109,6 +110,7 @@ class _SelfAudit:
                 self.findings.add(FindingCode.HEAD_CONTRADICTS, place_of(word), detail)
         heads = SignedMessages(
             *(self.transport, self.tenant, TopicName.HEADS, Head, self.findings, self.meter),
+            CheckPool(processes=0),
             passing=succession.KIND,
         )
         await heads.open()
@@ -155,6 +157,9 @@ class _SelfAudit:
         query = None
         if request.subject.purpose == QUERY and request.step == 1:
             query = await asked_query(self.transport, self.tenant, request.subject)
+            if query is None and request.subject.offset < await self._oldest_query():
+                self.cut_off = True
+                return
         self._at = place_of(arrival)
         body = await asyncio.to_thread(encode, request)
         reply = await asyncio.to_thread(self.unit.answer, request, body, query)
@@ -168,6 +173,9 @@ class _SelfAudit:
                     f"step {request.step} of a {request.subject.purpose} session, computed again, has {now}"
                 )
                 self.findings.add(FindingCode.REPLY_DIFFERS, other.place, detail)
+
+    async def _oldest_query(self) -> int:
+        return await self.transport.beginning_offset(topic_name(self.tenant.name, TopicName.QUERIES), 0)
 
     def _compare_bases(self, bases: TransferBases) -> None:
         if self.keys.bases is not None and bases != self.keys.bases:

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
 from crypto.errors import SchemaError
-from pipeline.mailbox import PART_BUDGET_BYTES, Inbox
+from pipeline.ahead_inbox import AheadInbox
+from pipeline.check_pool import CheckPool
+from pipeline.mailbox import PART_BUDGET_BYTES
 from pipeline.meter import Meter
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
@@ -26,6 +28,7 @@ class SignedMessages(Generic[T]):
         kind: What its bodies are.
         findings: Where findings go.
         meter: Counts what was seen.
+        checks: Checks signatures.
         partition: Of the topic.
         max_bytes: Longest body.
         passing: Kind of messages on the same topic that are read elsewhere.
@@ -39,6 +42,7 @@ class SignedMessages(Generic[T]):
         kind: type[T],
         findings: Findings,
         meter: Meter,
+        checks: CheckPool,
         *,
         partition: int = 0,
         max_bytes: int = PART_BUDGET_BYTES,
@@ -50,10 +54,11 @@ class SignedMessages(Generic[T]):
         self._kind = kind
         self._findings = findings
         self._meter = meter
+        self._checks = checks
         self._partition = partition
         self._max_bytes = max_bytes
         self._passing = passing
-        self._inbox: Inbox | None = None
+        self._inbox: AheadInbox | None = None
         self.end = 0
 
     async def open(self) -> None:
@@ -63,10 +68,12 @@ class SignedMessages(Generic[T]):
         self.end = await self._transport.end_offset(name, self._partition)
         # Whoever may see the offsets may still not be allowed to read.
         await self._transport.read(name, self._partition, beginning, max_messages=1)
-        self._inbox = Inbox(
+        self._inbox = AheadInbox(
             self._transport,
             self._tenant,
             self._topic,
+            self._checks,
+            self.end,
             partition=self._partition,
             offset=beginning,
             meter=self._meter,

@@ -1,5 +1,6 @@
 """MU's snapshots against the fold of its journal: each must say what the journal says at that entry."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from crypto.errors import SchemaError
@@ -53,6 +54,16 @@ class SnapshotAudit:
             if inbox.next_offset == before:
                 break
         self._newest = max(self._waiting, default=-1)
+
+    def candidates(self) -> Iterator[tuple[Place, Snapshot]]:
+        """Yield the snapshots that an audit may begin with, the oldest first."""
+        for sequence in sorted(self._waiting):
+            yield from self._waiting[sequence]
+
+    def begin(self, sequence: int) -> None:
+        """Begin with the snapshot after an entry: it and those before it cannot be compared with a fold."""
+        self.checked += 1
+        self._waiting = {number: found for number, found in self._waiting.items() if number > sequence}
 
     def is_due(self, sequence: int) -> bool:
         """Return whether a snapshot says how MU stood after an entry."""

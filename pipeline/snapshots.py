@@ -6,11 +6,13 @@ ones do no harm: the journal tells the rest.
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from msgspec import structs
 
 from crypto.errors import LocalProtocolError, SchemaError
+from pipeline.log_setup import get_logger
 from pipeline.mailbox import Publisher, sequence_of
 from pipeline.sealed_models import KEPT_VERSIONS, AbsentContent, seal_model, sealed_model
 from pipeline.succession import enter_versions
@@ -27,9 +29,12 @@ from schemas.snapshots import ModelPlace, OpenQuery, SealedPlace, Snapshot
 from schemas.succession import InForce
 from schemas.topics import TopicName, topic_name
 
+log = get_logger()
+
 KIND = "snapshot"
 KEPT_SNAPSHOTS = 4
-"""Snapshots that a compacted topic keeps."""
+"""Snapshots that a compacted topic keeps: the last of as many stretches of the journal."""
+STRETCH_ENTRIES = 512
 _BLOCK_MESSAGES = 16
 
 
@@ -94,15 +99,17 @@ def capture(unit: MasterUnit, journal_offset: int) -> Captured:
 async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
     """Seal what is not sealed yet, then write the snapshot, last of all."""
     places: dict[tuple[str, int], SealedPlace] = {}
+    # Snapshots are about as many entries apart: by their sequences alone they would share a key.
+    number = captured.journal_sequence // STRETCH_ENTRIES % KEPT_SNAPSHOTS
 
-    async def place_of(learner: AnyLearner, model: ModelState) -> SealedPlace:
+    async def place_of(learner: AnyLearner, model: ModelState, under: str = "") -> SealedPlace:
         if isinstance(model.content, AbsentContent):
             return model.content.place
         if model.sealed_at is not None:
             return model.sealed_at
         key = learner.model_id, model.version
         if key not in places:
-            places[key] = await seal_model(publisher, learner, model)
+            places[key] = await seal_model(publisher, learner, model, under)
         return places[key]
 
     currents = {learner.model_id: current for learner, current, _, _ in captured.models}
@@ -117,7 +124,8 @@ async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
     models = [
         structs.replace(
             place,
-            current=await place_of(learner, current),
+            # A version that only this snapshot has must stay as long as it, whatever its number.
+            current=await place_of(learner, current, f"{learner.model_id}/snapshot/{number}"),
             answering=await place_of_answering(learner, current, answering),
         )
         for learner, current, answering, place in captured.models
@@ -137,7 +145,7 @@ async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
             captured.in_force,
         )
     )
-    key = f"snapshot/{captured.journal_sequence % KEPT_SNAPSHOTS}".encode()
+    key = f"snapshot/{number}".encode()
     await publisher.publish(TopicName.SNAPSHOTS, KIND, sequence_of(body), body, key=key)
 
 
@@ -147,31 +155,62 @@ async def last_snapshot(transport: Transport, tenant: Tenant) -> Snapshot | None
     Cost:
         Reads back over the models that were sealed after it.
     """
+    async for snapshot in _newest_first(transport, tenant):
+        return snapshot
+    return None
+
+
+async def usable_snapshot(
+    transport: Transport, tenant: Tenant, index: JournalIndex, until: int | None = None
+) -> tuple[Snapshot, MasterUnit] | None:
+    """Return the newest snapshot from which MU's state can be had, with that state; None if there is none.
+
+    Args:
+        transport: Where the topics are.
+        tenant: Public facts.
+        index: The state's.
+        until: Snapshots after later entries do not count.
+    """
+    tried = 0
+    async for snapshot in _newest_first(transport, tenant):
+        if until is not None and snapshot.journal_sequence > until:
+            continue
+        unit = await unit_of_snapshot(transport, tenant, snapshot, index)
+        if unit is not None:
+            return snapshot, unit
+        log.warning("snapshot_unusable", sequence=snapshot.journal_sequence)
+        tried += 1
+        if tried == KEPT_SNAPSHOTS:
+            break
+    return None
+
+
+async def _newest_first(transport: Transport, tenant: Tenant) -> AsyncIterator[Snapshot]:
     name = topic_name(tenant.name, TopicName.SNAPSHOTS)
     beginning = await transport.beginning_offset(name, 0)
     end = await transport.end_offset(name, 0)
     while end > beginning:
-        start = max(beginning, end - _BLOCK_MESSAGES)
-        offset, found = start, None
+        start = offset = max(beginning, end - _BLOCK_MESSAGES)
+        found: list[Snapshot] = []
         while offset < end and (messages := await transport.read(name, 0, offset)):
             block = [message for message in messages if message.offset < end]
-            found = await asyncio.to_thread(_last_of, tenant, block) or found
+            found += await asyncio.to_thread(_snapshots_in, tenant, block)
             offset = messages[-1].offset + 1
-        if found is not None:
-            return found
+        for snapshot in reversed(found):
+            yield snapshot
         end = start
-    return None
 
 
-def _last_of(tenant: Tenant, messages: list[Message]) -> Snapshot | None:
-    for message in reversed(messages):
+def _snapshots_in(tenant: Tenant, messages: list[Message]) -> list[Snapshot]:
+    found = []
+    for message in messages:
         try:
             envelope = open_envelope(message.value, TopicName.SNAPSHOTS, tenant.name, tenant.verifying.get)
             if envelope.kind == KIND and envelope.parts == 1:
-                return decode(Snapshot, envelope.body)
+                found.append(decode(Snapshot, envelope.body))
         except SchemaError:
             continue
-    return None
+    return found
 
 
 async def unit_of_snapshot(

@@ -16,7 +16,7 @@ from pipeline.journal_fold import chained_entries
 from pipeline.mailbox import Inbox
 from pipeline.rounds_status import RoundsStatus
 from pipeline.sealed_models import AbsentContent
-from pipeline.snapshots import last_snapshot, unit_of_snapshot
+from pipeline.snapshots import usable_snapshot
 from pipeline.status_warnings import Lag, warnings_of
 from pipeline.transport import Transport
 from roles.arrival import Arrival
@@ -99,17 +99,17 @@ class StatusWatch:
         return unit
 
     async def _start(self) -> UnitTotals:
-        """Begin at the last snapshot; from the first entry where there is none, or where it is of no use."""
+        """Begin at the newest snapshot that is of use; from the first entry where there is none."""
         unit = UnitTotals(self._tenant, MasterUnit.starting(self._tenant).models)
-        snapshot = await self._seen(TopicName.SNAPSHOTS, last_snapshot(self._transport, self._tenant))
-        if snapshot is not None:
-            found = await unit_of_snapshot(self._transport, self._tenant, snapshot, MemoryIndex())
-            if found is not None:
-                unit.models, unit.open_queries = found.models, found.open_queries
-                unit.head, unit.next_sequence = found.head, found.next_sequence
-                unit.next_offset = found.next_offset
-                self._journal_offset = snapshot.journal_offset
-                await self._note_before(snapshot.journal_offset)
+        begun = usable_snapshot(self._transport, self._tenant, MemoryIndex())
+        usable = await self._seen(TopicName.SNAPSHOTS, begun)
+        if usable is not None:
+            snapshot, found = usable
+            unit.models, unit.open_queries = found.models, found.open_queries
+            unit.head, unit.next_sequence = found.head, found.next_sequence
+            unit.next_offset = found.next_offset
+            self._journal_offset = snapshot.journal_offset
+            await self._note_before(snapshot.journal_offset)
         return unit
 
     async def _note_before(self, end: int) -> None:

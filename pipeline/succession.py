@@ -79,7 +79,10 @@ async def enter_journaled(transport: Transport, tenant: Tenant, end: int | None 
         return
     name = topic_name(tenant.name, TopicName.JOURNAL)
     end = await transport.end_offset(name, 0) if end is None else end
+    beginning = await transport.beginning_offset(name, 0)
     chain = JournalChain(Findings())
+    if beginning:
+        chain.head = None
     async for message in _messages(transport, tenant, TopicName.JOURNAL, end):
         link = chain.take(message)
         if link is not None and link.entry.kind == EntryKind.CONFIGURED:

@@ -3,7 +3,8 @@
 from collections import deque
 from dataclasses import dataclass
 
-from pipeline.mailbox import Inbox
+from pipeline.ahead_inbox import AheadInbox
+from pipeline.check_pool import CheckPool
 from pipeline.meter import Meter
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
@@ -33,21 +34,33 @@ class Taken:
 class TopicCursor:
     """One partition of a topic, from its oldest message on."""
 
-    def __init__(self, transport: Transport, tenant: Tenant, topic: TopicName, meter: Meter) -> None:
+    def __init__(
+        self, transport: Transport, tenant: Tenant, topic: TopicName, meter: Meter, checks: CheckPool
+    ) -> None:
         self._transport = transport
         self._tenant = tenant
         self._topic = topic
         self._meter = meter
-        self._inbox: Inbox | None = None
+        self._checks = checks
+        self._inbox: AheadInbox | None = None
         self._held: deque[Arrival | Refused] = deque()
 
-    async def open(self) -> None:
-        """Find the oldest message; raises as the transport does if the topic cannot be read."""
+    async def open(self, offset: int = 0) -> None:
+        """Find the oldest message from an offset on; raises as the transport does if it cannot be read.
+
+        Parts of messages that are incomplete there are taken in.
+        """
         name = topic_name(self._tenant.name, self._topic)
         beginning = await self._transport.beginning_offset(name, 0)
         # Whoever may see the offsets may still not be allowed to read.
         await self._transport.read(name, 0, beginning, max_messages=1)
-        self._inbox = Inbox(self._transport, self._tenant, self._topic, offset=beginning, meter=self._meter)
+        self._inbox = AheadInbox(
+            *(self._transport, self._tenant, self._topic, self._checks),
+            await self._transport.end_offset(name, 0),
+            offset=max(beginning, offset),
+            meter=self._meter,
+        )
+        await self._inbox.catch_up(beginning)
 
     async def take(self, entry: JournalEntry) -> Taken:
         """Return the message that an entry decides, and those passed over on the way to it."""

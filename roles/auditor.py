@@ -15,13 +15,12 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from crypto.dtpkc import Ciphertext
-from crypto.errors import CryptoError, PrivMLError, SchemaError
-from crypto.parameters import encode_ciphertexts
+from crypto.errors import PrivMLError, SchemaError
 from roles.arrival import Arrival
-from roles.chunk_encodings import ChunkEncodings, Vectors
+from roles.chunk_encodings import Vectors
 from roles.classifiers.learner import FAULTS_OF_CHUNKS, TaughtLearner
 from roles.enrolment import NotSuccessorError, decide_configured, next_change
-from roles.entry_content import EntryContent
+from roles.entry_content import EntryContent, chunk_vectors, query_id
 from roles.findings import FindingCode, Findings
 from roles.journal_chain import Link
 from roles.journal_index import AcceptedChunk
@@ -31,17 +30,26 @@ from roles.learners import AnyLearner
 from roles.master_unit import MasterUnit
 from roles.model_record import ModelRecord
 from roles.model_state import Content, ModelState
-from roles.refusal import Refusal, refusal_reason
+from roles.refusal import refusal_reason
 from roles.roster import Change
 from roles.screening import ScreenedChunk, ScreenedQuery
 from roles.tenant import Tenant
-from roles.vectors import decode_vectors
-from schemas.chunks import Chunk, Withdrawal
+from schemas.chunks import Withdrawal
 from schemas.codec import decode
 from schemas.journal import CLOSING, EntryKind, JournalEntry
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName
+
+# Refusals for what came long before, under the same number or by the same client.
+_RECALLED = frozenset(
+    {
+        ReasonCode.DUPLICATE,
+        ReasonCode.EQUIVOCATION,
+        ReasonCode.NOT_WITHDRAWABLE,
+        ReasonCode.QUOTA_EXCEEDED,
+    }
+)
 
 
 @dataclass(slots=True)
@@ -86,6 +94,8 @@ class Auditor:
         complete: Whether the state follows from the journal; false once an entry could not be folded.
         unknown: Models of which not all ciphertexts were there.
         closed: Queries closed since somebody last took them.
+        forgotten: Topics whose messages from before the beginning are not all known by their numbers.
+        unkept: The first entry that withdraws a chunk which is not kept; None without any.
     """
 
     tenant: Tenant
@@ -98,7 +108,10 @@ class Auditor:
     complete: bool = True
     unknown: set[str] = field(default_factory=set)
     closed: list[ClosedQuery] = field(default_factory=list)
+    forgotten: frozenset[str] = frozenset()
+    unkept: int | None = None
     _models_before: dict[str, ModelState] = field(default_factory=dict)
+    _begun: int = 0
     # Of models that were unknown once: up to which version.
     _unknown_to: dict[str, int] = field(default_factory=dict)
 
@@ -106,6 +119,27 @@ class Auditor:
         self.unit = MasterUnit.starting(self.tenant)
         self.impartial = impartial_unit(self.tenant)
         self.record = ModelRecord(self.tenant, self.findings)
+
+    def begin(self, unit: MasterUnit, forgotten: frozenset[str]) -> None:
+        """Begin with the state of a snapshot instead of the empty one.
+
+        Args:
+            unit: The state.
+            forgotten: See the class.
+        """
+        self.unit, self.forgotten, self._begun = unit, forgotten, unit.next_sequence
+        self.record.begin(unit)
+
+    def remember(self, entry: JournalEntry) -> None:
+        """Note what an entry before the beginning accepted: a repetition is known by that."""
+        index = self.unit.index
+        if entry.kind == EntryKind.ACCEPT:
+            index.add_chunk(entry)
+        elif entry.kind == EntryKind.WITHDRAW and index.chunk(entry.sender, entry.sender_sequence):
+            index.withdraw(entry)
+        elif entry.kind == EntryKind.QUERY:
+            # Its own number is in the message, which is not read: it counts for the quota alone.
+            index.add_query(entry, entry.message_hash)
 
     def withdrawn_chunk(self, entry: JournalEntry) -> AcceptedChunk | None:
         """Return where the chunk lies that an entry takes out; None if there is none to take out."""
@@ -134,6 +168,8 @@ class Auditor:
         """
         entry = link.entry
         self._count(entry)
+        if self.complete and entry.kind == EntryKind.WITHDRAW and withdrawn is None:
+            self._miss_withdrawn(entry)
         if not self.complete:
             return
         if readable and (judged is not None or entry.kind in CLOSING):
@@ -253,8 +289,19 @@ class Auditor:
             return []
         return [self.unit.decide_passed_over(entry.model_id, entry.about, ReasonCode(entry.reason))]
 
+    def _miss_withdrawn(self, entry: JournalEntry) -> None:
+        known = self.withdrawn_chunk(entry)
+        if known is None and TopicName.CHUNKS in self.forgotten:
+            # How many records of which version went with it is not known either.
+            self.complete = False
+        elif known is None or known.sequence >= self._begun:
+            return
+        self.unkept = entry.sequence if self.unkept is None else self.unkept
+
     def _compare(self, link: Link, possible: list[JournalEntry]) -> None:
-        if link.entry in possible:
+        entry = link.entry
+        recalled = entry.kind == EntryKind.REJECT and entry.reason in _RECALLED
+        if entry in possible or (recalled and entry.topic in self.forgotten):
             return
         given = " or ".join(dict.fromkeys(_says(entry) for entry in possible)) or "nothing to decide here"
         if possible and _says(link.entry) in {_says(entry) for entry in possible}:
@@ -278,7 +325,7 @@ class Auditor:
                 vectors = self._nothing()
             content = EntryContent(vectors)
         elif entry.kind == EntryKind.QUERY and judged is not None:
-            content = EntryContent(query_id=_query_id(judged))
+            content = EntryContent(query_id=query_id(judged.arrival))
         elif entry.kind == EntryKind.LEARNT and not entry.reason:
             kept = self.unit.models.get(entry.model_id)
             if learnt is not None:
@@ -344,29 +391,6 @@ class Auditor:
         elif entry.topic == TopicName.CHUNKS and entry.kind != EntryKind.LEARNT:
             self.counts.chunks_accepted += entry.kind == EntryKind.ACCEPT
             self.counts.chunks_rejected += entry.kind == EntryKind.REJECT
-
-
-def chunk_vectors(encodings: ChunkEncodings, arrival: Arrival) -> Vectors | None:
-    """Return the vectors of a stored chunk as the fold takes them; None if they are not of its shape."""
-    tenant = encodings.tenant
-    try:
-        chunk = decode(Chunk, arrival.body, len(arrival.body))
-        vectors = decode_vectors(tenant, chunk.vectors, encodings.names, encodings.layouts(chunk.records))
-        # Whoever accepts it against the rules may have accepted anything.
-        for ciphertexts in vectors.values():
-            encode_ciphertexts(tenant.parameters, ciphertexts)
-    except (SchemaError, CryptoError, Refusal):
-        return None
-    return vectors
-
-
-def _query_id(judged: Judged) -> bytes:
-    if isinstance(judged.screened, ScreenedQuery):
-        return judged.screened.query.query_id
-    try:
-        return decode(Query, judged.arrival.body, len(judged.arrival.body)).query_id
-    except SchemaError:
-        return b""
 
 
 def _says(entry: JournalEntry) -> str:

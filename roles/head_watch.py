@@ -15,7 +15,7 @@ from schemas.heads import Head
 from schemas.reasons import ReasonCode
 from schemas.rounds import Subject
 
-KEPT_HEADS = 64
+KEPT_HEADS = 256
 
 
 @dataclass(slots=True)

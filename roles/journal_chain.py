@@ -34,13 +34,14 @@ class JournalChain:
 
     Attributes:
         findings: Where findings go.
-        head: Id of the last entry that counts.
+        head: Id of the last entry that counts; None where the journal begins with a later entry than
+            the first: that one then counts, whatever it names.
         next_sequence: Number of the next one.
         strayed: Id of the last entry that does not count, until one counts again.
     """
 
     findings: Findings
-    head: bytes = GENESIS
+    head: bytes | None = GENESIS
     next_sequence: int = 0
     strayed: bytes | None = None
     _known: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
@@ -59,6 +60,8 @@ class JournalChain:
             self.findings.add(FindingCode.BAD_MESSAGE, place, f"not a journal entry ({error.code!s})")
             return None
         entry_id = message.message_hash
+        if self.head is None:
+            self.head, self.next_sequence = entry.previous, entry.sequence
         if entry.sequence != self.next_sequence or entry.previous != self.head:
             self._stray(entry, entry_id, place)
             return None

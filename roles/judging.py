@@ -4,11 +4,13 @@ The checks are the master unit's own. What depends on earlier messages (repetiti
 much the model holds) is left to whoever knows the state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from types import MappingProxyType
 
 from crypto.errors import PrivMLError
+from crypto.plaintext_proof import Statement
 from roles.arrival import Arrival, Refused
 from roles.master_unit import MasterUnit
 from roles.refusal import refusal_reason
@@ -17,6 +19,8 @@ from roles.tenant import Tenant
 from schemas.chunks import Withdrawal
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName
+
+_Proven = ScreenedChunk | ScreenedQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +62,31 @@ def judge_messages(
         Per ciphertext two Jacobi symbols, and with proofs two bases of a multi-exponentiation;
         a bad proof costs about three batches more.
     """
-    judged = [_screened(impartial, message) for message in messages]
+    judged = screen_messages(impartial, messages)
     if not proofs:
         return judged
-    proven = [
-        (index, item.screened.statement)
-        for index, item in enumerate(judged)
-        if isinstance(item.screened, ScreenedChunk | ScreenedQuery)
+    return with_bad_proofs(judged, failing_proofs(impartial.tenant, statements_of(judged)))
+
+
+def screen_messages(impartial: MasterUnit, messages: Sequence[Arrival | Refused]) -> list[Judged]:
+    """Judge messages by all but their proofs; see `judge_messages`."""
+    return [_screened(impartial, message) for message in messages]
+
+
+def statements_of(judged: Sequence[Judged]) -> list[Statement]:
+    """Return what the proofs of these messages must show, of those that have got that far."""
+    return [item.screened.statement for item in judged if isinstance(item.screened, _Proven)]
+
+
+def with_bad_proofs(judged: Sequence[Judged], failing: Collection[int]) -> list[Judged]:
+    """Return the same judgements after the proofs: of these statements they fail."""
+    numbers = count()
+    return [
+        replace(item, reason=ReasonCode.BAD_PROOF)
+        if isinstance(item.screened, _Proven) and next(numbers) in failing
+        else item
+        for item in judged
     ]
-    for position in failing_proofs(impartial.tenant, [statement for _, statement in proven]):
-        index = proven[position][0]
-        judged[index] = replace(judged[index], reason=ReasonCode.BAD_PROOF)
-    return judged
 
 
 def _screened(impartial: MasterUnit, message: Arrival | Refused) -> Judged:

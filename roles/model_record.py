@@ -33,9 +33,20 @@ class ModelRecord:
     _heads: dict[int, list[tuple[Place, Head]]] = field(default_factory=dict)
     _heads_held: int = 0
     _passed: int = -1
+    _begun: int = -1
     _ended: bool = False
     _compared: dict[str, Head] = field(default_factory=dict)
     _hashed: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+
+    def begin(self, unit: MasterUnit) -> None:
+        """Begin with the state of a snapshot: heads about what was before it are not looked at.
+
+        But for the head about the version that answers then: MU says at every start which one does.
+        """
+        self._begun = self._passed = unit.next_sequence - 1
+        for model_id, kept in unit.models.items():
+            if kept.answering_at[0] >= 0:
+                self._compared[model_id] = kept.head(self.tenant)
 
     @property
     def wants_heads(self) -> bool:
@@ -46,6 +57,8 @@ class ModelRecord:
         """Take a head that a unit signed; it is compared when its entry is folded."""
         if self._compared.get(head.model_id) == head:
             return  # MU says at every start which version answers
+        if head.journal_sequence <= self._begun and not self._answers_then(head):
+            return
         if head.journal_sequence <= self._passed or self._ended:
             why = "comes long after later ones" if head.journal_sequence <= self._passed else "is not there"
             detail = f"the head is about entry {head.journal_sequence}, which {why}"
@@ -74,6 +87,11 @@ class ModelRecord:
         for sequence in sorted(heads):
             for place, head in heads[sequence]:
                 self.offer_head(place, head)
+
+    def _answers_then(self, head: Head) -> bool:
+        """Return whether a head is about the very version that answered when the audit begins."""
+        answering = self._compared.get(head.model_id)
+        return answering is not None and answering.journal_sequence == head.journal_sequence
 
     def _compare(
         self, place: Place, head: Head, link: Link, unit: MasterUnit, unknown: Collection[str]

@@ -36,10 +36,12 @@ class ReceiptCheck:
     Attributes:
         findings: Where findings go.
         checked: Receipts that were held against their entry.
+        first: Receipts of entries before that one are not looked at.
     """
 
     findings: Findings
     checked: int = 0
+    first: int = 0
     _due: OrderedDict[_Key, _Due] = field(default_factory=OrderedDict)
     _missing: set[_Key] = field(default_factory=set)
     _early: dict[int, list[tuple[Place, Receipt]]] = field(default_factory=dict)
@@ -53,6 +55,11 @@ class ReceiptCheck:
         """Whether a receipt is due and there is room to look for it."""
         return bool(self._missing) and self._early_count < EARLY_RECEIPTS
 
+    def excuse_before_early(self) -> None:
+        """Expect receipts only of entries after those that came so far: earlier ones are not kept."""
+        self.first = max(self.first, *(sequence + 1 for sequence in self._early), 0)
+        self._early, self._early_count = {}, 0
+
     def missing_since(self, sequence: int) -> bool:
         """Return whether a receipt of that entry or a later one is due."""
         return any(number >= sequence for number, _ in self._missing)
@@ -65,7 +72,7 @@ class ReceiptCheck:
             receipts: As MU must give them; `UNKNOWN_NUMBER` stands for any number.
         """
         self._last = link.entry.sequence
-        for receipt in receipts:
+        for receipt in receipts if self._last >= self.first else ():
             key = receipt.journal_sequence, receipt.message_hash
             self._due[key] = _Due(link, receipt)
             self._missing.add(key)
@@ -78,6 +85,8 @@ class ReceiptCheck:
 
     def offer(self, place: Place, receipt: Receipt) -> None:
         """Take a receipt that MU signed."""
+        if receipt.journal_sequence < self.first:
+            return
         if receipt.journal_sequence > self._last and not self._ended:
             self._early.setdefault(receipt.journal_sequence, []).append((place, receipt))
             self._early_count += 1

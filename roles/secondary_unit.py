@@ -28,6 +28,10 @@ from schemas.reasons import ReasonCode
 from schemas.rounds import Reply, Request, Subject
 
 MAX_OPEN_SESSIONS = 64
+MAX_OPEN_BYTES = 256 << 20
+"""Replies of open sessions kept, beside the few that MU may be in the middle of."""
+LIVE_SESSIONS = 8
+"""Sessions that MU has under way at once, at most, besides one lesson of every model."""
 MAX_FINISHED_SESSIONS = 64
 MAX_FINISHED_BYTES = 64 << 20
 """Replies of finished sessions kept for repetition; a forgotten session starts from its first step."""
@@ -40,11 +44,12 @@ class _Running:
     session: Session
     program: SecondaryProgram[Any]
     replies: list[Reply] = field(default_factory=list, repr=False)
+    reply_bytes: int = 0
 
-    @property
-    def reply_bytes(self) -> int:
-        """Bytes of all fields answered so far."""
-        return sum(len(section) for reply in self.replies for section in reply.sections)
+    def add(self, reply: Reply) -> None:
+        """Keep a reply, to give it again."""
+        self.replies.append(reply)
+        self.reply_bytes += sum(map(len, reply.sections))
 
 
 @dataclass(slots=True)
@@ -124,7 +129,9 @@ class SecondaryUnit:
         running = self._open.get(request.session) or self._finished.get(request.session)
         if running is None:
             running = self._begin(request, query)
-        elif 1 <= request.step <= len(running.replies):
+        elif request.session in self._open:
+            self._open.move_to_end(request.session)
+        if 1 <= request.step <= len(running.replies):
             given = running.replies[request.step - 1]
             if request_hash != given.request_hash:
                 raise Refusal(ReasonCode.CONFLICTING_REQUEST)
@@ -144,9 +151,10 @@ class SecondaryUnit:
         session.plan.check_reply(request.step, sections)
         session.absorb_reply(sections)
         reply = Reply(request.session, request.step, request_hash, "", sections)
-        running.replies.append(reply)
+        running.add(reply)
         if session.step == len(session.plan.steps):
             self._finish(request.session, running)
+        self._forget_open()
         return reply
 
     def _begin(self, request: Request, query: Query | None) -> _Running:
@@ -154,9 +162,19 @@ class SecondaryUnit:
             raise Refusal(ReasonCode.PLAN_VIOLATION, "the session is not open here")
         session, program = self._program(request.subject, query)
         next(program)
-        while len(self._open) >= MAX_OPEN_SESSIONS:
-            self._open.popitem(last=False)
         return _Running(session, program)
+
+    def _forget_open(self) -> None:
+        """Forget the open sessions that MU asked about longest ago.
+
+        MU has given them up, or begins them anew: the same requests get the same replies then.
+        """
+        live = LIVE_SESSIONS + len(self.learners)
+        while len(self._open) > MAX_OPEN_SESSIONS or (
+            len(self._open) > live
+            and sum(running.reply_bytes for running in self._open.values()) > MAX_OPEN_BYTES
+        ):
+            self._open.popitem(last=False)
 
     def _finish(self, name: bytes, running: _Running) -> None:
         try:

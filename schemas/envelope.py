@@ -128,6 +128,39 @@ def seal_envelope(
     return data
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A received message that passed every check before its signature: who claims to have sent it.
+
+    Attributes:
+        party: Who.
+        signature: Over `text`.
+        signed: The signed bytes.
+        fields: What they hold, not looked at yet.
+    """
+
+    party: VerifyingParty
+    signature: bytes
+    signed: bytes
+    fields: object
+
+    @property
+    def text(self) -> bytes:
+        """What Ed25519 signs."""
+        return signed_text(self.signed)
+
+    def verify(self) -> None:
+        """Check the signature.
+
+        Raises:
+            BadSignatureError: It is not the party's.
+        """
+        try:
+            self.party.key.verify(self.signature, self.text)
+        except InvalidSignature:
+            raise BadSignatureError(f"not signed by {self.party.name}") from None
+
+
 def open_envelope(
     data: bytes, topic: str, tenant: str, verify_key_of: Callable[[str], VerifyingParty | None]
 ) -> Envelope:
@@ -149,6 +182,13 @@ def open_envelope(
         UnknownSenderError, RevokedSenderError, WrongTopicError, BadSignatureError,
         WrongTenantError, WrongKeyEpochError: the first check that failed; `code` is its reason.
     """
+    claim = read_claim(data, topic, verify_key_of)
+    claim.verify()
+    return accept_claim(claim, topic, tenant)
+
+
+def read_claim(data: bytes, topic: str, verify_key_of: Callable[[str], VerifyingParty | None]) -> Claim:
+    """Make the checks of `open_envelope` that come before the signature; raises as that does."""
     outer = decode(_Signed, data, MAX_MESSAGE_BYTES)
     fields = unpack(outer.signed)
     party = verify_key_of(_claimed_sender(fields))
@@ -158,17 +198,22 @@ def open_envelope(
         raise RevokedSenderError("the sender is revoked")
     if not allowed_writer(party.role, topic):
         raise WrongTopicError(f"a sender of role {party.role} does not write {topic}")
-    try:
-        party.key.verify(outer.signature, signed_text(outer.signed))
-    except InvalidSignature:
-        raise BadSignatureError(f"not signed by {party.name}") from None
-    envelope = convert(Envelope, fields, outer.signed)
+    return Claim(party, outer.signature, outer.signed, fields)
+
+
+def accept_claim(claim: Claim, topic: str, tenant: str) -> Envelope:
+    """Make the checks of `open_envelope` that come after the signature; raises as that does.
+
+    Security:
+        Only of a claim whose signature was checked, by `Claim.verify` or elsewhere.
+    """
+    envelope = convert(Envelope, claim.fields, claim.signed)
     if envelope.topic != topic:
         raise WrongTopicError(f"signed for another topic than {topic}")
     if envelope.tenant != tenant:
         raise WrongTenantError(f"signed for another tenant than {tenant}")
-    if envelope.key_epoch != party.key_epoch:
-        raise WrongKeyEpochError(f"key epoch {envelope.key_epoch}, expected {party.key_epoch}")
+    if envelope.key_epoch != claim.party.key_epoch:
+        raise WrongKeyEpochError(f"key epoch {envelope.key_epoch}, expected {claim.party.key_epoch}")
     return envelope
 
 

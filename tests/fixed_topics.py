@@ -8,6 +8,7 @@ from typing import Self
 
 import msgpack
 
+from pipeline.errors import OffsetOutOfRangeError
 from pipeline.memory_transport import MemoryBroker
 from pipeline.transport import (
     DEFAULT_MAX_BYTES,
@@ -25,6 +26,7 @@ class FixedTopics:
 
     tenant: str
     partitions: dict[tuple[str, int], list[Message]] = field(default_factory=dict)
+    beginnings: dict[tuple[str, int], int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, broker: MemoryBroker, tenant: str) -> "FixedTopics":
@@ -95,6 +97,12 @@ class FixedTopics:
         self.alter(topic, first, lambda _: values[second])
         self.alter(topic, second, lambda _: values[first])
 
+    def trim_before(self, topic: TopicName, offset: int) -> None:
+        """Keep a topic from an offset on, as after the time that messages are kept."""
+        messages = self.messages(topic)
+        messages[:] = [message for message in messages if message.offset >= offset]
+        self.beginnings[topic_name(self.tenant, topic), 0] = offset
+
     # --- the transport
 
     async def read(
@@ -107,11 +115,13 @@ class FixedTopics:
         wait_seconds: float = 0.0,
     ) -> list[Message]:
         """See `Transport.read`; never waits."""
+        if offset < (oldest := self.beginnings.get((topic, partition), 0)):
+            raise OffsetOutOfRangeError(topic, partition, offset, oldest=oldest, next_=oldest)
         return [m for m in self.partitions[topic, partition] if m.offset >= offset][:max_messages]
 
     async def beginning_offset(self, topic: str, partition: int) -> int:
         """See `Transport.beginning_offset`."""
-        return 0
+        return self.beginnings.get((topic, partition), 0)
 
     async def end_offset(self, topic: str, partition: int) -> int:
         """See `Transport.end_offset`."""

@@ -60,7 +60,9 @@ def report_audit(report: "AuditReport", output: Output) -> None:
     table.add_column()
     table.add_column(overflow="fold")
     if report.last is not None:
-        table.add_row("journal", f"entries {report.first} to {report.last}")
+        table.add_row("journal", f"entries {result['from']['journal_sequence']} to {report.last}")
+    if result["from"]["snapshot"] is not None:
+        table.add_row("from", result["from"]["snapshot"])
     for name, amount in result["checked"].items():
         table.add_row(name.replace("_", " "), f"{amount}")
     if model["sha256_recomputed"] is not None:

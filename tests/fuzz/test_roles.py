@@ -27,10 +27,10 @@ from round_trips import arrival_of
 from tenants import SmallTenant
 
 from crypto.parameters import encode_ciphertexts
-from roles.auditor import chunk_vectors
 from roles.building_blocks.seal import seal_master, seal_secondary
 from roles.chunk_encodings import ChunkEncodings
 from roles.client import Opened, read_answer
+from roles.entry_content import chunk_vectors
 from roles.journal_index import AcceptedChunk, MemoryIndex
 from roles.learners import AnyLearner, learner_of, learners_of
 from roles.master_unit import MasterUnit

@@ -106,7 +106,7 @@ class Deployment:
         self._logs = 0
 
     @classmethod
-    def make(cls, folder: Path, *options: str) -> "Deployment":
+    def make(cls, folder: Path, *options: str, clients: Sequence[str] = ("c",)) -> "Deployment":
         """Set a tenant up."""
         made = cls(folder)
         write_csv(folder / "train.csv", rows(300))
@@ -120,7 +120,8 @@ class Deployment:
         (folder / "schema.toml").write_text(schema.stdout)
         init = ["authority", "init", "--dir", str(folder / "T"), "--schema", str(folder / "schema.toml")]
         init += ["--min-owners", "1", "--min-records", "100", "--profile", "toy", "--insecure"]
-        init += ["--classifier", "nb", "--owner", "a", "--owner", "b", "--client", "c"]
+        init += ["--classifier", "nb", "--owner", "a", "--owner", "b"]
+        init += [word for client in clients for word in ("--client", client)]
         init += ["--passphrase-file", str(folder / "T" / "passphrase"), *options]
         (folder / "T").mkdir()
         (folder / "passphrase").rename(folder / "T" / "passphrase")

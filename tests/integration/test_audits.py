@@ -90,6 +90,13 @@ async def test_what_the_services_wrote_has_no_findings(house: House, topics: Fix
     assert su.as_dict()["to"] == {"journal_sequence": None, "snapshot": None}
 
 
+async def test_su_leaves_out_sessions_whose_query_is_gone(house: House, topics: FixedTopics) -> None:
+    topics.trim_before(TopicName.QUERIES, 2)
+    report = await secondary(house, topics)
+    assert (codes(report), report.skipped) == ([], ["sessions whose beginning, or query, is not kept"])
+    assert report.checked.sessions_recomputed == 6
+
+
 async def trained_and_asked(house: House) -> None:
     async with house.mu():
         await house.publish("a", house.records(20, 0))

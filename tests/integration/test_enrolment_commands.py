@@ -1,6 +1,7 @@
 """`privml authority enroll` and `revoke` beside running units, with everybody as a process."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from integration.deployment import COLUMNS, Deployment, Ended, in_process, rows, write_csv
@@ -60,6 +61,24 @@ def test_parties_come_and_go_while_the_units_run(deployment: Deployment) -> None
     with deployment.units():
         # Both know after a restart who is in.
         assert len(deployment.predict()) == 5
+
+
+@pytest.mark.slow
+def test_a_tenant_whose_clients_came_later_is_replayed(tmp_path: Path) -> None:
+    deployment = Deployment.make(tmp_path, clients=())
+    with deployment.units():
+        deployment.publish(150)
+        assert deployment.run("authority", "enroll", "--client", "f").code == 0
+        deployment.publish(50, seed=1)
+    files = [word for seed in (0, 1) for word in ("--data", f"a={tmp_path / f'a-{seed}.csv'}")]
+    to = ["--to", f"log:{tmp_path / 'again'}", "--keep", str(tmp_path / "kept")]
+    replayed = deployment.run("replay", *files, *to)
+    assert replayed.code == 0, replayed
+    assert (replayed.object["chunks_accepted"], replayed.object["records"]) == (3, 200)
+    (model,) = replayed.object["models"]
+    assert (model["matches"], model["twin_agreement"]) == (True, 1)
+    # The first version has no client whose name could be taken over; somebody has to ask.
+    assert [path.name for path in (tmp_path / "kept" / "keys").glob("*client*.key")] == ["replay-client.key"]
 
 
 def deployment_process(deployment: Deployment, *arguments: str) -> "subprocess.Popen[str]":

@@ -175,6 +175,28 @@ async def test_a_snapshot_that_says_something_else(house: House, topics: FixedTo
     assert set(codes(await public(house, topics))) == {"snapshot_differs"}
 
 
+@pytest.mark.parametrize("journal_too", [False, True])
+async def test_units_and_everybody_begin_with_a_snapshot_where_chunks_are_gone(
+    house: House, topics: FixedTopics, *, journal_too: bool
+) -> None:
+    _, snapshot = snapshot_messages(house, topics)[0]
+    for name, _, offset in snapshot.next_offsets:
+        topics.trim_before(TopicName(name), offset)
+    if journal_too:
+        topics.trim_before(TopicName.JOURNAL, snapshot.journal_offset)
+    whole = await public(house, FixedTopics.of(house.broker, house.tenant.name))
+    everybody, mu, su = [await check(house, topics) for check in (public, master, secondary)]
+    assert [codes(report) for report in (everybody, mu, su)] == [[], [], []]
+    for report in (everybody, mu):
+        begun = report.as_dict()["from"]
+        assert begun["journal_sequence"] == snapshot.journal_sequence + 1
+        assert f"journal entry {snapshot.journal_sequence}," in begun["snapshot"]
+    assert [model.as_dict() for model in everybody.models] == [model.as_dict() for model in whole.models]
+    assert mu.checked.sessions_recomputed > 0
+    assert "requests that the journal before the snapshot may explain" in mu.skipped
+    assert su.checked.sessions_recomputed > 0
+
+
 async def test_a_sealed_model_of_the_newest_snapshot_that_is_gone(house: House, topics: FixedTopics) -> None:
     _, snapshot = snapshot_messages(house, topics)[-1]
     place = snapshot.models[0].current

@@ -389,6 +389,32 @@ async def client_gives_up(client: ClientService, house: House) -> None:
         await client.ask(house.learner(), (house.records(1, "asked")), 0.01)
 
 
+async def test_a_client_that_asks_much_does_not_keep_another_waiting(tmp_path: Path) -> None:
+    async with House(tmp_path) as house, house.mu() as master:
+        await house.publish("a", house.records(20, 0))
+        for i in range(12):
+            await house.put_query(house.records(1, f"asked {i}"), seed=i)
+        await house.put_query(house.records(1, "once"), client="d", seed=100)
+        await until(lambda: len(master.unit.open_queries) == 13)
+        async with house.su():
+            await until(lambda: len(house.answers()) == 13)
+        closed = [entry for entry in house.journal() if entry.kind == "answered"]
+        clients = [entry.sender for entry in closed]
+        # Some are being answered before the other client asks; then it has its turn.
+        assert clients.index("d") <= query_desk.SESSIONS_AT_ONCE + 2
+        own = [entry.about for entry in closed if entry.sender != "d"]
+        assert len(own) == 12
+
+
+async def test_queries_that_are_not_held_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query_desk, "HELD_BYTES", 0)
+    async with House(tmp_path) as house, house.units_running():
+        await house.publish("a", house.records(20, 0))
+        assert len(await house.ask(house.records(3, "asked"))) == 3
+
+
 async def test_a_silent_unit_is_named(tmp_path: Path) -> None:
     async with House(tmp_path) as house:
         async with house.mu():

@@ -9,7 +9,7 @@ from round_trips import chunk_of
 from tenants import SmallTenant, small_tenant
 from written_log import WrittenLog, changed
 
-from pipeline import journal_audit
+from pipeline import check_pool, judged_entries
 from pipeline.audit import audit
 from pipeline.audit_report import AuditReport
 from pipeline.errors import BrokerRefusedError
@@ -85,7 +85,7 @@ def test_a_clean_log_has_no_findings(small: SmallTenant, written: WrittenLog, to
     assert codes(report) == []
     result = report.as_dict()
     assert result["ok"] is True
-    assert result["from"] == {"journal_sequence": 0, "snapshot": None}
+    assert result["from"] == {"journal_sequence": 0, "snapshot": None, "chunks_before": 0}
     assert result["to"] == {"journal_sequence": 16, "snapshot": None}
     counted = {name: n for name, n in result["checked"].items() if name != "signatures"}
     assert counted == {
@@ -113,9 +113,20 @@ def test_the_size_of_batches_changes_nothing(
     small: SmallTenant, topics: FixedTopics, monkeypatch: pytest.MonkeyPatch, entries: int, size: int
 ) -> None:
     whole = run_audit(small, topics)
-    monkeypatch.setattr(journal_audit, "BATCH_ENTRIES", entries)
-    monkeypatch.setattr(journal_audit, "BATCH_BYTES", size)
+    monkeypatch.setattr(judged_entries, "BATCH_ENTRIES", entries)
+    monkeypatch.setattr(judged_entries, "BATCH_BYTES", size)
     assert run_audit(small, topics).as_dict() == whole.as_dict()
+
+
+def test_processes_find_what_threads_find(
+    small: SmallTenant, topics: FixedTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.alter(TopicName.JOURNAL, 5, lambda data: flip(data, -1))
+    topics.alter(TopicName.RECEIPTS, 2, lambda data: flip(data, -1))
+    in_threads = run_audit(small, topics)
+    assert "bad_message" in codes(in_threads)
+    monkeypatch.setattr(check_pool, "THREADS_CHECK", 0)
+    assert run_audit(small, topics).as_dict() == in_threads.as_dict()
 
 
 def test_without_proofs_the_report_says_so(small: SmallTenant, topics: FixedTopics) -> None:
@@ -126,7 +137,7 @@ def test_without_proofs_the_report_says_so(small: SmallTenant, topics: FixedTopi
 
 def test_an_empty_log_has_no_findings(small: SmallTenant) -> None:
     report = run_audit(small, FixedTopics.of(WrittenLog(small).broker, "small"))
-    assert (report.ok, report.first, report.last) == (True, 0, -1)
+    assert (report.ok, report.last) == (True, -1)
 
 
 def test_of_two_bodies_in_one_batch_the_second_may_be_refused_for_what_it_holds(small: SmallTenant) -> None:

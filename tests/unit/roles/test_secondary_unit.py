@@ -413,6 +413,46 @@ def test_the_oldest_sessions_make_room_and_can_be_begun_anew(recorded: Recorded)
     )
 
 
+def test_replies_of_open_sessions_are_kept_up_to_a_number_of_bytes(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = recorded.rounds.requests[:2]
+    size = sum(map(len, recorded.rounds.replies[0].sections))
+    monkeypatch.setattr("roles.secondary_unit.LIVE_SESSIONS", 2)
+    monkeypatch.setattr("roles.secondary_unit.MAX_OPEN_BYTES", 4 * size)
+    unit = recorded.unit()
+    answer(unit, first, recorded.query)
+    given_up = [about(recorded.small, first, offset=offset) for offset in range(1, 40)]
+    kept = []
+    for request in given_up:
+        assert not answer(unit, request, recorded.query).reason
+        # MU goes on with this one, be it by asking the same again.
+        assert answer(unit, first, recorded.query) == recorded.rounds.replies[0]
+        kept.append(sum(map(unit.is_open, (request.session for request in given_up))))
+    assert max(kept) == kept[-1] == 3
+    assert answer(unit, second, recorded.query) == recorded.rounds.replies[1]
+    # A session that was forgotten begins anew, to the same bytes.
+    assert not unit.is_open(given_up[0].session)
+    assert not answer(unit, given_up[0], recorded.query).reason
+    assert unit.is_open(given_up[0].session)
+
+
+def test_sessions_under_way_are_kept_whatever_they_hold(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roles.secondary_unit.LIVE_SESSIONS", 2)
+    monkeypatch.setattr("roles.secondary_unit.MAX_OPEN_BYTES", 0)
+    unit = recorded.unit()
+    first = recorded.rounds.requests[0]
+    requests = [first, *(about(recorded.small, first, offset=offset) for offset in range(1, 6))]
+    for request in requests:
+        answer(unit, request, recorded.query)
+    live = 2 + len(unit.learners)
+    assert [unit.is_open(request.session) for request in requests] == [
+        number >= len(requests) - live for number in range(len(requests))
+    ]
+
+
 # --- base transfers
 
 
