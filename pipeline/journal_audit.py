@@ -46,6 +46,7 @@ GRACE_SECONDS = 2.0
 GRACE_ENTRIES = 256
 
 ClosedHook = Callable[[Sequence[ClosedQuery]], Awaitable[None]]
+RenewedHook = Callable[[MasterUnit], Awaitable[None]]
 LessonHook = Callable[[Link, MasterUnit], Awaitable[Content | None]]
 
 
@@ -61,6 +62,7 @@ class JournalAudit:
         proofs: Whether to verify the proofs of plaintext knowledge.
         lesson: Called with every ``learnt`` entry and the state before it; returns what the model became.
         closed: Called with the queries that a batch of entries closed.
+        renewed: Called with the state after every entry with which a key epoch begins.
         grace_seconds: How long to wait for receipts of the last decisions.
 
     Attributes:
@@ -82,6 +84,7 @@ class JournalAudit:
         lesson: LessonHook,
         proofs: bool = True,
         closed: ClosedHook | None = None,
+        renewed: RenewedHook | None = None,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self._transport = transport
@@ -91,6 +94,7 @@ class JournalAudit:
         self._checks = checks
         self._lesson = lesson
         self._closed = closed
+        self._renewed = renewed
         self._grace_seconds = grace_seconds
         self.auditor = Auditor(tenant, findings, proofs)
         self.receipts = ReceiptCheck(findings)
@@ -123,6 +127,7 @@ class JournalAudit:
         await self._open_optional(TopicName.HEADS, self._heads.open)
         await self._open_optional(TopicName.SNAPSHOTS, self.snapshots.open)
         await self._begin()
+        await self._follow(self._tenant.key_epoch)
         for topic, cursor in self._cursors.items():
             offset = self.auditor.unit.next_offset.get((topic, 0), 0)
             await self._open_optional(topic, partial(cursor.open, offset))
@@ -171,6 +176,11 @@ class JournalAudit:
         if await self._transport.beginning_offset(name, 0):
             await self._read_more_receipts()
             self.receipts.excuse_before_early()
+
+    async def _follow(self, key_epoch: int) -> None:
+        """Say so, if another key epoch is in force by now."""
+        if self._renewed is not None and key_epoch != self.auditor.unit.key_epoch:
+            await self._renewed(self.auditor.unit)
 
     async def _open_optional(self, topic: TopicName, open_topic: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -284,7 +294,9 @@ class JournalAudit:
             withdrawn = await self._withdrawn(last)
         elif last.entry.kind == EntryKind.LEARNT and self.auditor.complete:
             learnt = await self._learnt(last)
+        key_epoch = self.auditor.unit.key_epoch
         await asyncio.to_thread(self._fold, batch, judged, withdrawn, learnt)
+        await self._follow(key_epoch)
         closed, self.auditor.closed = self.auditor.closed, []
         if self._closed is not None and closed:
             await self._closed(closed)

@@ -11,6 +11,7 @@ from pipeline.keystore import Keystore, KeystoreError
 from pipeline.mailbox import Publisher
 from pipeline.settings import Settings
 from pipeline.transport import Transport
+from roles.enrolment import ENROLLED_ROLES
 from roles.tenant import Tenant
 from schemas.reasons import ReasonCode
 from schemas.topics import Role
@@ -88,7 +89,7 @@ def open_identity(
         raise KeystoreError(
             f"this is the keystore of {header.role} '{header.party}' of tenant '{header.tenant}'", file=path
         )
-    if header.key_epoch != tenant.key_epoch:
+    if header.key_epoch != tenant.roster.first_key_epoch and party.role not in ENROLLED_ROLES:
         raise KeystoreError("the keystore belongs to another key epoch", file=path)
     signing_key = Ed25519PrivateKey.from_private_bytes(opened.secrets["signing_key"])
     if signing_key.public_key() != party.key:

@@ -6,7 +6,7 @@ the rest of the roles may trust them.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -67,6 +67,7 @@ class Tenant:
         schema: The data schema.
         verifying: Verification key and role by sender name.
         client_keys: h_C by client name.
+        first_key_epoch: The tenant's first one, where this configuration is a later one.
         roster: Who may send what from which place on, beginning with this configuration.
     """
 
@@ -78,11 +79,13 @@ class Tenant:
     schema: DataSchema
     verifying: dict[str, VerifyingParty]
     client_keys: dict[str, PublicKey]
+    first_key_epoch: int | None = None
     roster: Roster = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # The one thing of a tenant that changes; everything else is as it was when the process started.
-        object.__setattr__(self, "roster", Roster(self.configuration, self.verifying, self.client_keys))
+        roster = Roster(self.configuration, self.verifying, self.client_keys, self.first_key_epoch)
+        object.__setattr__(self, "roster", roster)
 
     @property
     def name(self) -> str:
@@ -91,8 +94,20 @@ class Tenant:
 
     @property
     def key_epoch(self) -> int:
-        """The key epoch in force."""
+        """The key epoch of whatever is made for this tenant; see `in_key_epoch`."""
         return self.configuration.key_epoch
+
+    def in_key_epoch(self, began: Configuration) -> "Tenant":
+        """Return the tenant whose sessions and channel are those of another key epoch; the roster is one.
+
+        Args:
+            began: The version with which the key epoch began.
+        """
+        if began.key_epoch == self.key_epoch:
+            return self
+        renewed = replace(self, configuration=began, digest=coin_domain(began))
+        object.__setattr__(renewed, "roster", self.roster)
+        return renewed
 
     @property
     def modulus_bits(self) -> int:
@@ -182,12 +197,15 @@ def coin_domain(configuration: Configuration) -> bytes:
     )
 
 
-def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant:
+def tenant_from(
+    configuration: Configuration, *, allow_insecure: bool, first_key_epoch: int | None = None
+) -> Tenant:
     """Check a configuration and turn it into objects.
 
     Args:
         configuration: Decoded from bytes whose signature and pin were verified.
         allow_insecure: Whether this process was started with the explicit insecure flag.
+        first_key_epoch: The tenant's first one; by default the configuration's.
 
     Raises:
         ConfigurationError: A profile below the standard without the flag, a missing unit, a
@@ -214,6 +232,7 @@ def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant
                 Ed25519PublicKey.from_public_bytes(party.verify_key),
                 configuration.key_epoch,
                 party.revoked,
+                first_key_epoch,
             )
             for party in configuration.parties
         }
@@ -241,6 +260,7 @@ def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant
         client_keys={
             party.name: keys[party.name] for party in configuration.parties if party.role == "client"
         },
+        first_key_epoch=first_key_epoch,
     )
 
 
@@ -329,7 +349,13 @@ def checked_key(parameters: Parameters, tenant: str, party: Party) -> PublicKey:
 
 
 def statement_context(
-    tenant: Tenant, role: str, sender: str, topic: str, number: int | bytes, layouts: tuple[SlotLayout, ...]
+    tenant: Tenant,
+    role: str,
+    sender: str,
+    topic: str,
+    number: int | bytes,
+    layouts: tuple[SlotLayout, ...],
+    key_epoch: int | None = None,
 ) -> bytes:
     """Return the context of a proof of plaintext knowledge.
 
@@ -340,12 +366,13 @@ def statement_context(
         topic: Topic on which the message travels.
         number: The owner's sequence, or the query id.
         layouts: Layouts of the vectors proven, in order.
+        key_epoch: The one that the message names; by default the tenant's.
     """
     statements = tuple(layout.statement for layout in layouts)
     return frame(
         PROTOCOL_VERSION,
         tenant.name,
-        tenant.key_epoch,
+        tenant.key_epoch if key_epoch is None else key_epoch,
         role,
         sender,
         topic,
