@@ -68,8 +68,10 @@ async def audit_master(
         grace_seconds: How long to wait for receipts of the last decisions.
     """
     findings, meter = Findings(), Meter()
-    channels = UnitChannels(tenant, "mu", keys)
-    exchange = RecordedExchange(RoundsRecord(transport, tenant, channels, findings, meter), meter)
+    # Which versions are in force the journal says; what MU told of them is for the rounds alone.
+    told = replace(tenant)
+    record = RoundsRecord(transport, told, UnitChannels(told, "mu", keys), findings, meter)
+    exchange = RecordedExchange(record, meter)
     # Before the journal: whatever was asked by now is journaled by the time that is read.
     await exchange.open()
 

@@ -10,7 +10,7 @@ from pipeline.meter import Meter
 from pipeline.rounds import PARTITIONS, RoundExchange
 from pipeline.rounds_record import RecordedReply, RoundsRecord, body_hash
 from pipeline.signed_messages import place_of
-from pipeline.succession import enter_journaled
+from pipeline.succession import SuccessionWatch, words
 from roles.findings import FindingCode, Place
 from roles.session import MasterProgram, Session
 from schemas.codec import encode
@@ -34,7 +34,7 @@ class RecordedExchange(RoundExchange):
     """Runs MU's programs against what SU replied then, and compares what MU asks.
 
     Args:
-        record: The rounds topics.
+        record: The rounds topics; its tenant follows what MU told of the versions in force.
         meter: Counts CPU by activity.
 
     Attributes:
@@ -53,8 +53,10 @@ class RecordedExchange(RoundExchange):
     async def open(self) -> None:
         """Read the rounds topics into an index."""
         await self._record.open()
-        # In which key epochs was asked; ends are settled before.
-        await enter_journaled(self._record.transport, self._record.tenant)
+        # Which key epochs there are by MU's word: it stands before what was asked in one of them.
+        watch = SuccessionWatch(self._record.transport, self._record.tenant)
+        async for word in words(self._record.transport, self._record.tenant):
+            await watch.take(word)
         for partition in PARTITIONS:
             await self._record.read_replies(partition)
             async for arrival, request_hash, request in self._record.requests(partition):

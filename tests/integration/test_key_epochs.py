@@ -8,18 +8,21 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from fixed_topics import FixedTopics
 from integration.services import LEDGER, House, let_die, model_of, until
 from integration.test_enrolment import configured, findings, in_force, refusals
 from integration.test_learners import ALL, LIMITS, learnt, twins
 from msgspec import structs
 
 from pipeline import journal, rounds
+from pipeline.audit import audit
 from pipeline.mailbox import sequence_of
 from pipeline.master_self_audit import audit_master
 from pipeline.memory_transport import MemoryTransport
 from pipeline.replay import replay
 from pipeline.rounds import PARTITIONS, place_of_round
 from pipeline.rounds_record import RoundsRecord
+from pipeline.secondary_self_audit import audit_secondary
 from pipeline.session_ledger import SessionLedger
 from pipeline.shard import Shard
 from roles.findings import Findings
@@ -251,6 +254,41 @@ async def test_a_snapshot_remembers_the_key_epoch(tmp_path: Path, monkeypatch: p
         async with house.units_running():
             assert len(await house.ask(house.records(3, "asked"))) == 3
         assert await findings(house) == []
+
+
+@pytest.mark.parametrize("journal_too", [False, True])
+async def test_an_audit_may_begin_in_a_later_key_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, journal_too: bool
+) -> None:
+    monkeypatch.setattr(journal, "SNAPSHOT_ENTRIES", 2)
+    limits = Limits(40, 1 << 16, 20, 1, 1, 0, query_quota=6)
+    async with House(tmp_path, limits=limits) as house:
+        async with house.units_running():
+            await house.publish("a", house.records(20, 0))
+            await house.ask(house.records(3, "asked"))
+            await renewed(house)
+            await house.ask(house.records(3, "asked"))
+            await until(lambda: any(one.in_force for one in house.snapshots()))
+            await renewed(house)
+            await house.publish("b", house.records(20, 1))
+            await house.ask(house.records(3, "asked"))
+        topics = FixedTopics.of(house.broker, house.tenant.name)
+        snapshot = next(one for one in house.snapshots() if one.in_force)
+        for name, _, offset in snapshot.next_offsets:
+            # Of the config topic every version is kept.
+            if name != TopicName.CONFIG:
+                topics.trim_before(TopicName(name), offset)
+        if journal_too:
+            topics.trim_before(TopicName.JOURNAL, snapshot.journal_offset)
+        mu, su = house.units["mu"].open(), house.units["su"].open()
+        with ThreadPoolExecutor(1) as pool:
+            reports = [
+                await audit(topics, replace(house.tenant), grace_seconds=0.0),
+                await audit_master(topics, replace(house.tenant), mu, pool, grace_seconds=0.0),
+                await audit_secondary(topics, replace(house.tenant), su, pool),
+            ]
+        assert [report.findings for report in reports] == [[], [], []]
+        assert reports[1].checked.sessions_recomputed > 0
 
 
 async def test_a_replay_takes_chunks_of_all_key_epochs(tmp_path: Path) -> None:
