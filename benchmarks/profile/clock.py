@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import FunctionType, ModuleType
 from typing import Any
 
-from benchmarks.profile.parts import FUNCTIONS, MODULES
+from benchmarks.profile.parts import FUNCTIONS, METHODS, MODULES
 
 OURS = ("crypto", "schemas", "roles", "pipeline")
 NOBODY = ""
@@ -104,12 +104,14 @@ class PartClock:
         self,
         modules: Mapping[str, str] = MODULES,
         functions: Mapping[str, tuple[str, str]] = FUNCTIONS,
+        methods: Mapping[tuple[str, str], tuple[str, ...]] = METHODS,
     ) -> None:
         """Wrap what the parts list, before anybody else imports a name from these modules.
 
         Args:
             modules: Parts by module.
             functions: A function's name and its part, by module.
+            methods: A part and names of methods, by module and class.
         """
         self.follow_into_pools()
         for name, part in modules.items():
@@ -117,6 +119,10 @@ class PartClock:
         for name, (function, part) in functions.items():
             module = importlib.import_module(name)
             setattr(module, function, self.wrapped(getattr(module, function), part))
+        for (name, kind_name), (part, *names) in methods.items():
+            kind = getattr(importlib.import_module(name), kind_name)
+            for method in names:
+                setattr(kind, method, self.wrapped(getattr(kind, method), part))
 
     def _wrap_module(self, module: ModuleType, part: str) -> None:
         for name, value in list(vars(module).items()):

@@ -9,9 +9,10 @@ GATES = "gates, garbled and evaluated"
 NUMBERS = "shares, packing and other numbers"
 MESSAGES = "messages: msgpack, signatures, seals"
 TOPICS = "topics, journal and ledgers: SQLite"
-REST = "the rest: event loop, threads, Python"
+WAKING = "waking: selector, threads, doorbells"
+REST = "the rest: tasks of the event loop"
 
-PARTS = (POWERS, TRANSFERS, GATES, NUMBERS, MESSAGES, TOPICS, REST)
+PARTS = (POWERS, TRANSFERS, GATES, NUMBERS, MESSAGES, TOPICS, WAKING, REST)
 
 MODULES = {
     "crypto.arithmetic": POWERS,
@@ -42,6 +43,7 @@ MODULES = {
     "schemas.envelope": MESSAGES,
     "schemas.parts": MESSAGES,
     "crypto.unit_channel": MESSAGES,
+    "pipeline.doorbell": WAKING,
     "pipeline.journal_index_file": TOPICS,
     "pipeline.kafka_lookup": TOPICS,
     "pipeline.log_files": TOPICS,
@@ -54,3 +56,11 @@ MODULES = {
 
 FUNCTIONS = {"pipeline.rounds": ("_advance", NUMBERS)}
 """Single functions: this one drives MU's half of a session."""
+
+METHODS = {
+    ("selectors", "DefaultSelector"): (WAKING, "select"),
+    ("asyncio.base_events", "BaseEventLoop"): (WAKING, "run_in_executor"),
+    ("asyncio.selector_events", "BaseSelectorEventLoop"): (WAKING, "_write_to_self", "_read_from_self"),
+    ("concurrent.futures", "Future"): (WAKING, "set_result"),
+}
+"""Methods by which threads and the event loop wake each other, by module and class."""

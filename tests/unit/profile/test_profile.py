@@ -1,5 +1,6 @@
 """The profile: whose turn the clock has, what a whole run's report says, its place in the page."""
 
+import importlib
 import sys
 import time
 from collections import defaultdict
@@ -13,7 +14,7 @@ from benchmarks.machine import this_machine
 from benchmarks.page import markers
 from benchmarks.profile.__main__ import MARKER, cases
 from benchmarks.profile.clock import NOBODY, PartClock
-from benchmarks.profile.parts import FUNCTIONS, GATES, MODULES, PARTS, POWERS, REST
+from benchmarks.profile.parts import FUNCTIONS, GATES, METHODS, MODULES, PARTS, POWERS, REST
 from benchmarks.profile.report import ProfileReport
 from benchmarks.profile.runs import PARTIES, Case, Profiled, run_case
 from crypto.counting import Tally
@@ -98,7 +99,7 @@ def test_plain_functions_and_methods_are_wrapped_and_still_do_the_same(
     user.__dict__["plain"] = before = module.__dict__["plain"]
     monkeypatch.setattr(ThreadPoolExecutor, "submit", ThreadPoolExecutor.submit)
     clock = PartClock()
-    clock.install({"crypto.made_up": "part"}, {})
+    clock.install({"crypto.made_up": "part"}, {}, {})
     kind = module.__dict__["Kind"]
     assert user.__dict__["plain"] is module.__dict__["plain"]
     assert user.__dict__["plain"] is not before
@@ -132,6 +133,9 @@ def test_every_listed_module_and_function_is_there() -> None:
         assert (ROOT / f"{name.replace('.', '/')}.py").is_file(), name
     for name, (function, _) in FUNCTIONS.items():
         assert f"def {function}(" in (ROOT / f"{name.replace('.', '/')}.py").read_text()
+    for (name, kind), (part, *methods) in METHODS.items():
+        assert part in PARTS
+        assert all(hasattr(getattr(importlib.import_module(name), kind), method) for method in methods)
 
 
 def test_the_report_divides_wall_time_by_counted_operations_on_two_cores() -> None:
