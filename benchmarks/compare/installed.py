@@ -70,7 +70,6 @@ def install() -> dict[str, str]:
     for module, packages in PEERS.items():
         print(f"{module} …", file=sys.stderr, flush=True)
         found[module] = _install(module, packages)
-    found |= UNTRIED
     FOUND.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found
 
@@ -100,11 +99,11 @@ def _install(module: str, packages: tuple[str, ...]) -> str:
 
 
 def found_peers() -> dict[str, str]:
-    """Return what `install` found; nothing if it was never run."""
+    """Return what `install` found, and what is never tried."""
     if not FOUND.is_file():
         return dict.fromkeys(PEERS, "not installed: run `make peers`") | UNTRIED
     found: dict[str, str] = json.loads(FOUND.read_text(encoding="utf-8"))
-    return found
+    return found | UNTRIED
 
 
 def entries(programs: list[Program]) -> Iterator[Entry | str]:
@@ -256,5 +255,6 @@ def _logistic_task(*, quick: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for name, reason in install().items():
+    install()
+    for name, reason in found_peers().items():
         print(f"{name}: {reason or 'installed'}")
