@@ -78,17 +78,19 @@ class ConfigurationDesk:
             self._waiting += messages
         await self._take_waiting(None)
 
-    async def run(self, gate: SessionGate, epochs: MasterEpochs) -> None:
+    async def run(self, gate: SessionGate, epochs: MasterEpochs, group: asyncio.TaskGroup) -> None:
         """Work until cancelled. `open` comes first.
 
         Args:
             gate: Behind which sessions run.
             epochs: MU's.
+            group: In which this runs, and sessions do.
         """
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await self._take_waiting(_Renewal(gate, epochs, group))
-                self._waiting += await self._opened().receive(WAIT_SECONDS)
+        # Not in a group of its own: what MU dies of would end that one later, and sessions begin meanwhile.
+        renewal = _Renewal(gate, epochs, group)
+        while True:
+            await self._take_waiting(renewal)
+            self._waiting += await self._opened().receive(WAIT_SECONDS)
 
     def _opened(self) -> Inbox:
         if self._inbox is None:

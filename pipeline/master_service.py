@@ -129,7 +129,7 @@ class MasterService:
             group.create_task(chunks.run(inboxes[0]))
             group.create_task(queries.run(inboxes[1], group, sessions))
             # After whatever was begun before: a key epoch waits for it.
-            group.create_task(configurations.run(self._gate, epochs))
+            group.create_task(configurations.run(self._gate, epochs, group))
             group.create_task(self._write_snapshots())
             if ready is not None:
                 ready.set()
