@@ -130,7 +130,7 @@ class GrownTree(Learner):
             if not isinstance(found, ScreenedChunk):
                 raise TypeError("a chunk was taken for a withdrawal")
             screened.append(found)
-        if failing_proofs(self.tenant, [chunk.statement for chunk in screened]):
+        if failing_proofs([chunk.proven for chunk in screened]):
             raise RuntimeError("a proof failed")
         for chunk in screened:
             entry = unit.decide_chunk(chunk)

@@ -19,6 +19,7 @@ from pipeline.mailbox import Inbox, Publisher
 from pipeline.meter import Meter
 from pipeline.notices import JournalTail, Notices
 from pipeline.query_desk import SESSIONS_AT_ONCE, QueryDesk
+from pipeline.rekeying import Rekeying
 from pipeline.rounds import RoundExchange
 from pipeline.sessions import Sessions
 from pipeline.succession import tell_succession
@@ -95,13 +96,23 @@ class MasterService:
         room = asyncio.Event()
         lessons = self._lessons(room)
 
-        def wake() -> None:
+        def rekeyed() -> None:
+            room.set()
+            for lesson in lessons:
+                lesson.wake()
+
+        rekeying = Rekeying(
+            *(self._transport, self._journal, self._notices, self._publisher, self._held), rekeyed
+        )
+
+        def accepted() -> None:
+            rekeying.wake()
             for lesson in lessons:
                 lesson.wake()
 
         chunks = ChunkDesk(
-            *(self._transport, self._tenant, self._journal, self._notices, self._meter, self._held),
-            wake,
+            *(self._transport, self._journal, self._notices, self._meter, self._held),
+            accepted,
             room,
         )
         await tell_succession(self._publisher, self._tenant)
@@ -118,6 +129,7 @@ class MasterService:
                 group.create_task(queries.answer_again(answered, sessions))
             for entry, model in list(self.unit.open_queries.values()):
                 queries.take_up(entry, model)
+            group.create_task(rekeying.run(sessions))
             for lesson in lessons:
                 group.create_task(lesson.run(sessions))
             group.create_task(chunks.run(inboxes[0]))

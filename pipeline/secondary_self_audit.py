@@ -96,9 +96,8 @@ class _SelfAudit:
         keys = self.keys
         channel = unit_channel(self.tenant, "su", keys)
         self.record = RoundsRecord(self.transport, self.tenant, channel, self.findings, self.meter)
-        self.unit = SecondaryUnit(
-            self.tenant, keys.theta, keys.seed, keys.delta, keys.bases, self._compare_bases, self.pool
-        )
+        secrets = keys.theta, keys.seed, keys.delta, keys.bases, self._compare_bases
+        self.unit = SecondaryUnit(self.tenant, *secrets, self.pool, keys.strong_share)
 
     async def read_heads(self) -> None:
         """Take in every head of MU; as an old session is looked at as well, none is forgotten."""

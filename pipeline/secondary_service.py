@@ -28,6 +28,7 @@ from roles.arrival import Arrival, Refused
 from roles.building_blocks.base_transfers import BASE
 from roles.classifiers.learner import GROW, LEARN, QUERY, REFRESH
 from roles.plan import MAX_STEPS
+from roles.rekeying import REKEY
 from roles.secondary_unit import SecondaryUnit
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
@@ -45,6 +46,7 @@ RESUME_WINDOW = 1024
 
 _ACTIVITIES = {
     BASE: "base_transfers",
+    REKEY: REKEY,
     LEARN: "learn",
     GROW: "learn",
     REFRESH: "refresh",
@@ -234,8 +236,8 @@ class SecondaryService:
         if purpose != BASE and self._unit.bases is None:
             # Another shard has run the base transfers; the keystore is that one's to write.
             self._unit.bases = await self._fold.bases(self._unit.pool)
-        if purpose in {QUERY, REFRESH}:
-            # MU publishes a head before it asks about it, and who may ask before it takes them in.
+        if purpose in {QUERY, REFRESH, REKEY}:
+            # MU publishes a head before it asks about it, and who may send before it takes them in.
             await self._read_heads(cosign=True)
 
     async def _send(self, reply: Reply, partition: int, replied: int) -> int:

@@ -29,8 +29,18 @@ from pipeline.mailbox import Publisher
 from pipeline.passphrase import Passphrase
 from pipeline.rounds import PlanTooLargeError, check_plan_size
 from pipeline.settings import FILE_NAME, Settings, SettingsError, dump_settings
+from pipeline.share_hand_over import (
+    EXCHANGE,
+    FIRST_EPOCH,
+    UNITS,
+    check_units,
+    deal_shares,
+    dealt_share,
+    open_unit_keystore,
+)
 from pipeline.topic_urls import open_transport
 from roles.learners import learners_of
+from roles.rekeying import chunk_plan
 from roles.tenant import Tenant, configuration_digest, tenant_from
 from roles.unit_keys import draw_party
 from schemas.codec import decode, encode
@@ -85,12 +95,24 @@ class TenantPlan:
 
 
 def make_parameters(
-    folder: Path, tenant: str, profile_name: str, progress: Callable[[int, float], None] | None = None
+    folder: Path,
+    tenant: str,
+    profile_name: str,
+    progress: Callable[[int, float], None] | None = None,
+    units: Sequence[UnitPublicKey] = (),
 ) -> Path:
     """Draw N and g and write them to the folder; the primes are forgotten (the dealer).
 
+    Args:
+        folder: Where the parameters file goes.
+        tenant: Name.
+        profile_name: The sizes.
+        progress: Hears of the search for primes.
+        units: Exchange keys of MU and SU, if owners shall have keys of their own: then the strong key
+            is split, and each share sealed for its unit. None otherwise, and nothing is split.
+
     Raises:
-        SettingsError: The file exists already: a modulus is made once.
+        SettingsError: The file exists already: a modulus is made once. Or these are not both units.
 
     Cost:
         Two safe primes; about 100 full powers in the median at 3072 bits, sometimes thrice that.
@@ -99,17 +121,21 @@ def make_parameters(
     path = folder / PARAMETERS_FILE
     if path.exists():
         raise SettingsError("the parameters exist already", hint="choose another folder", file=path)
+    if units:
+        check_units(tenant, units)
     with ThreadPoolExecutor() as pool:
-        parameters, _ = generate_parameters(chosen, Coins.fresh(), pool, progress)
+        parameters, strong = generate_parameters(chosen, Coins.fresh(), pool, progress)
+    shares = deal_shares(strong, tenant, units) if units else ()
     folder.mkdir(parents=True, exist_ok=True)
     path.write_bytes(
         encode(
             PublicParameters(
                 tenant,
-                1,
+                FIRST_EPOCH,
                 profile_name,
                 parameters.n.to_bytes(chosen.plaintext_bytes, "big"),
                 parameters.g.to_bytes(chosen.component_bytes, "big"),
+                shares,
             )
         )
     )
@@ -151,13 +177,28 @@ def read_parameters(path: Path) -> tuple[PublicParameters, Parameters]:
 def make_party(
     parameters_file: Path, role: str, name: str, keystore: Path, public_file: Path, passphrase: Passphrase
 ) -> Party:
-    """Draw one party's keys: secrets into its keystore, the public part into a file of its own."""
+    """Draw one party's keys: secrets into its keystore, the public part into a file of its own.
+
+    Where owners have keys of their own, a unit's keystore is there already with its exchange key, and
+    gets the unit's share of the strong key.
+
+    Raises:
+        KeystoreError: The keystore cannot be written, or not taken up.
+    """
     public, parameters = read_parameters(parameters_file)
-    secrets, party = draw_party(parameters, public.tenant, role, name, Coins.fresh())
-    keystore.parent.mkdir(parents=True, exist_ok=True)
-    Keystore.create(
-        keystore, KeystoreHeader(role, public.tenant, name, public.key_epoch), secrets, passphrase
-    )
+    if public.shares and role in UNITS:
+        opened = open_unit_keystore(public, role, name, keystore, passphrase)
+        exchange = opened.secrets[EXCHANGE]
+        share = dealt_share(public, parameters, role, exchange)
+        drawn = parameters, public.tenant, role, name, Coins.fresh()
+        secrets, party = draw_party(*drawn, owner_keys=True, exchange_secret=exchange)
+        opened.update(**secrets, strong_share=share)
+    else:
+        drawn = parameters, public.tenant, role, name, Coins.fresh()
+        secrets, party = draw_party(*drawn, owner_keys=bool(public.shares))
+        keystore.parent.mkdir(parents=True, exist_ok=True)
+        header = KeystoreHeader(role, public.tenant, name, public.key_epoch)
+        Keystore.create(keystore, header, secrets, passphrase)
     public_file.write_bytes(encode(UnitPublicKey(public.tenant, party)))
     return party
 
@@ -172,6 +213,24 @@ def read_public_key(path: Path) -> UnitPublicKey:
         return decode(UnitPublicKey, path.read_bytes())
     except OSError as error:
         raise SettingsError("the public key file cannot be read", file=path) from error
+
+
+def spawn_exchange_keys(
+    tenant: str, keys: Path, passphrase_file: Path, units: Sequence[str]
+) -> list[UnitPublicKey]:
+    """Let units draw their exchange keys, each in its own process; return the public halves.
+
+    Raises:
+        KeyGenerationError: A process failed.
+    """
+    keys.mkdir(parents=True, exist_ok=True)
+
+    def run(role: str) -> UnitPublicKey:
+        command = [role, "exchange-key", "--tenant", tenant, "--keystore", str(keys / f"{role}.key")]
+        return _spawn(role, role, command, keys / f"{role}.exchange", passphrase_file)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(run, units))
 
 
 def spawn_parties(
@@ -192,18 +251,23 @@ def spawn_parties(
 
     def run(party: tuple[str, str]) -> UnitPublicKey:
         role, name = party
-        public_file = keys / f"{name}.pub"
-        command = [sys.executable, "-P", "-m", "pipeline", role, "keygen", "--name", name]
-        command += ["--parameters", str(parameters_file)]
-        command += ["--keystore", str(keys / f"{name}.key"), "--public", str(public_file)]
-        command += ["--passphrase-file", str(passphrase_file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise KeyGenerationError(f"key generation of {role} '{name}' failed: {done.stderr.strip()}")
-        return read_public_key(public_file)
+        command = [role, "keygen", "--name", name, "--parameters", str(parameters_file)]
+        command += ["--keystore", str(keys / f"{name}.key")]
+        return _spawn(role, name, command, keys / f"{name}.pub", passphrase_file)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         return list(pool.map(run, parties))
+
+
+def _spawn(
+    role: str, name: str, command: Sequence[str], public_file: Path, passphrase_file: Path
+) -> UnitPublicKey:
+    own = [sys.executable, "-P", "-m", "pipeline", *command, "--public", str(public_file)]
+    own += ["--passphrase-file", str(passphrase_file)]
+    done = subprocess.run(own, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise KeyGenerationError(f"key generation of {role} '{name}' failed: {done.stderr.strip()}")
+    return read_public_key(public_file)
 
 
 def check_new_tenant(folder: Path, passphrase_file: Path) -> None:
@@ -275,6 +339,7 @@ def _configuration(plan: TenantPlan, public: PublicParameters, parties: tuple[Pa
             plan.models,
             structs.replace(plan.limits, max_chunk_records=most),
             parties,
+            share_commitments=tuple(share.commitment for share in public.shares),
         )
         try:
             _check_sizes(tenant_from(configuration, allow_insecure=plan.insecure))
@@ -299,6 +364,11 @@ def _check_sizes(tenant: Tenant) -> None:
                 f"model '{learner.model_id}': {error}",
                 hint="lower --max-chunk-records or --max-query-rows, or use a schema with fewer columns",
             ) from error
+    if tenant.has_owner_keys:
+        try:
+            check_plan_size(chunk_plan(tenant, tenant.configuration.limits.max_chunk_records))
+        except PlanTooLargeError as error:
+            raise SettingsError(error.args[0], hint=error.hint) from error
 
 
 async def _publish(settings: Settings, configuration: Configuration, signing_key: Ed25519PrivateKey) -> None:

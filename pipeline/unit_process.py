@@ -80,9 +80,8 @@ async def run_unit(
                 await service.recover()
             else:
                 ledger = stack.enter_context(contextlib.closing(open_ledger(settings.state, shard)))
-                unit = SecondaryUnit(
-                    tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
-                )
+                secrets = keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases
+                unit = SecondaryUnit(tenant, *secrets, pool, keys.strong_share)
                 channel = unit_channel(tenant, role.value, keys)
                 service = SecondaryService(transport, tenant, unit, channel, publisher, ledger, meter, shard)
             probe.started(service)

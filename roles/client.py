@@ -63,7 +63,9 @@ def make_query(
     query_id = coins.bytes(QUERY_ID_BYTES)
     layouts = learner.query_layouts(len(rows))
     context = statement_context(tenant, "client", client, TopicName.QUERIES, query_id, layouts)
-    vectors, proof = encrypt_and_prove(tenant, learner.query_plaintexts(rows), context, coins, pool)
+    vectors, proof = encrypt_and_prove(
+        tenant.service_key, learner.query_plaintexts(rows), context, coins, pool
+    )
     return Query(
         query_id,
         learner.model_id,

@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from crypto.coins import KEY_BYTES, Coins
+from crypto.coins import KEY_BYTES, Coins, Field
+from crypto.errors import InvalidKeyError
 from crypto.key_generation import generate_weak_key
 from crypto.key_proof import prove_key
 from crypto.ot_extension import DELTA_BYTES, SEED_BYTES, ReceiverBase, SenderBase, draw_delta
 from crypto.parameters import Parameters
+from crypto.share_sealing import check_share, decode_share
+from crypto.strong_key import RootShare
 from crypto.unit_channel import KEY_BYTES as EXCHANGE_BYTES
 from crypto.unit_channel import UnitChannel, exchange_public_key
 from roles.building_blocks.base_transfers import TransferBases
-from roles.tenant import Tenant, service_key_context
+from roles.tenant import PROTOCOL_VERSION, Tenant, keyed_roles, service_key_context
 from schemas.configuration import Party
 
 SIGNING_KEY_BYTES = 32
@@ -31,6 +34,7 @@ class UnitKeys:
         exchange: X25519 secret of the channel to the peer.
         bases: Both halves of the base transfers, once they were run.
         save: Writes named secrets to the keystore.
+        strong_share: Its share of the strong key, where owners have keys of their own.
     """
 
     theta: int = field(repr=False)
@@ -39,6 +43,7 @@ class UnitKeys:
     exchange: bytes = field(repr=False)
     bases: TransferBases | None = field(repr=False)
     save: Callable[[Mapping[str, bytes]], None] = field(repr=False)
+    strong_share: RootShare | None = field(default=None, repr=False)
 
     def store_bases(self, bases: TransferBases) -> None:
         """Keep new bases, on disk before in memory."""
@@ -52,7 +57,14 @@ class UnitKeys:
 
 
 def draw_party(
-    parameters: Parameters, tenant: str, role: str, name: str, coins: Coins
+    parameters: Parameters,
+    tenant: str,
+    role: str,
+    name: str,
+    coins: Coins,
+    *,
+    owner_keys: bool = False,
+    exchange_secret: bytes | None = None,
 ) -> tuple[dict[str, bytes], Party]:
     """Draw a party's secrets and its enrolment (key generation).
 
@@ -62,17 +74,19 @@ def draw_party(
         role: ``mu``, ``su``, ``owner``, ``client`` or ``authority``.
         name: The party's name.
         coins: Fresh from the operating system.
+        owner_keys: Whether owners have keys of their own.
+        exchange_secret: A unit's, if it was drawn before.
 
     Returns:
         The secrets by name, for the keystore, and the public entry for the configuration.
 
     Cost:
-        Two powers for a key and its proof; none for owners and the authority.
+        Two powers for a key and its proof, where the role has one.
     """
     signing = coins.bytes(SIGNING_KEY_BYTES)
     secrets = {"signing_key": signing}
     public, proof = b"", b""
-    if role in {"mu", "su", "client"}:
+    if role in keyed_roles(owner_keys=owner_keys):
         key = generate_weak_key(parameters, coins)
         secrets["theta"] = key.theta.to_bytes((parameters.profile.exponent_bits + 7) // 8, "big")
         public = key.public.h.to_bytes(parameters.component_bytes, "big")
@@ -80,17 +94,47 @@ def draw_party(
     if role in {"mu", "su"}:
         secrets["seed"] = coins.bytes(KEY_BYTES)
         secrets["delta"] = draw_delta(coins, garbling=role == "su")
-        secrets["exchange"] = coins.bytes(EXCHANGE_BYTES)
+        secrets["exchange"] = exchange_secret or coins.bytes(EXCHANGE_BYTES)
     exchange = exchange_public_key(secrets["exchange"]) if "exchange" in secrets else b""
     verify = Ed25519PrivateKey.from_private_bytes(signing).public_key()
     raw = verify.public_bytes(Encoding.Raw, PublicFormat.Raw)
     return secrets, Party(name, role, raw, public, proof, exchange)
 
 
+def share_context(tenant: str, key_epoch: int, role: str) -> tuple[Field, ...]:
+    """Return what a share of the strong key is bound to besides the modulus."""
+    return (PROTOCOL_VERSION, tenant, key_epoch, role)
+
+
+def strong_share_of(tenant: Tenant, role: str, secrets: Mapping[str, bytes]) -> RootShare | None:
+    """Return a unit's share of the strong key from its keystore; None where owners have no keys.
+
+    Raises:
+        InvalidKeyError: It is not there, or not the one that the configuration commits to.
+    """
+    if not tenant.has_owner_keys:
+        return None
+    if "strong_share" not in secrets:
+        raise InvalidKeyError("this unit's keystore has no share of the strong key")
+    share = decode_share(tenant.parameters, secrets["strong_share"])
+    commitment = tenant.configuration.share_commitments[("mu", "su").index(role)]
+    check_share(share, commitment, share_context(tenant.name, tenant.key_epoch, role))
+    return share
+
+
 def unit_keys(
-    role: str, secrets: Mapping[str, bytes], save: Callable[[Mapping[str, bytes]], None]
+    role: str,
+    secrets: Mapping[str, bytes],
+    save: Callable[[Mapping[str, bytes]], None],
+    strong_share: RootShare | None = None,
 ) -> UnitKeys:
     """Return a unit's keys from the secrets of its keystore.
+
+    Args:
+        role: ``mu`` or ``su``.
+        secrets: Of the keystore.
+        save: Writes named secrets to the keystore.
+        strong_share: From `strong_share_of`.
 
     Raises:
         KeyError: A secret is missing: not a unit's keystore.
@@ -107,7 +151,8 @@ def unit_keys(
     if any(len(secrets[name]) != length for name, length in lengths.items()):
         raise ValueError("a secret has a wrong length")
     theta = int.from_bytes(secrets["theta"], "big")
-    return UnitKeys(theta, secrets["seed"], secrets["delta"], secrets["exchange"], bases, save)
+    drawn = secrets["seed"], secrets["delta"], secrets["exchange"]
+    return UnitKeys(theta, *drawn, bases, save, strong_share)
 
 
 def unit_channel(tenant: Tenant, role: str, keys: UnitKeys) -> UnitChannel:
