@@ -18,7 +18,7 @@ from written_log import changed
 from crypto.errors import InvalidKeyError, NotOpenableError
 from crypto.share_sealing import encode_share
 from crypto.strong_key import RootShare
-from pipeline import rounds
+from pipeline import chunk_desk, journal, master_service, rounds
 from pipeline.audit import audit
 from pipeline.audit_report import AuditReport
 from pipeline.master_self_audit import audit_master
@@ -27,6 +27,7 @@ from pipeline.replay import NeedsPlaintextError, replay
 from pipeline.secondary_self_audit import audit_secondary
 from pipeline.stored_chunks import KIND
 from pipeline.transport import Transport
+from roles import master_unit
 from roles.chunk_encodings import ChunkEncodings
 from roles.data_owner import make_chunk
 from roles.encoding import Counts, EncodedRecords, count_table
@@ -121,9 +122,18 @@ async def test_a_chunk_is_withdrawn_from_what_was_rekeyed(tmp_path: Path) -> Non
             assert house.receipts()[-1].reason == ""
             rows = house.records(12, "asked")
             assert await house.ask(rows) == house.twin(batches[1:]).predict(rows.indices).tolist()
+        # What was re-keyed in an earlier life is divided out again.
+        async with house.units_running():
+            (third,) = await house.publish("a", house.records(20, 2))
+            await until(rekeyed(house, 3))
+        async with house.mu():
+            gone = await house.owner("a").withdraw(third.sequence)
+            await until(lambda: house.receipts()[-1].message_hash == gone.chunk_id)
+            assert house.receipts()[-1].reason == ""
+        assert model_of(await house.state()).records == 20
         assert found(await audits(house, house.transport())) == [set(), set(), set()]
         states = [chunk.state for chunk in await own_history(house.transport(), house.tenant, "a")]
-        assert states == ["withdrawn", "accepted"]
+        assert states == ["withdrawn", "accepted", "withdrawn"]
 
 
 async def test_newcomers_have_keys_of_their_own_too(tmp_path: Path) -> None:
@@ -207,6 +217,41 @@ async def test_chunks_wait_while_su_is_away_and_nothing_is_passed_over(tmp_path:
         async with house.units_running():
             await until(rekeyed(house, 2))
         assert model_of(await house.state()).records == 40
+
+
+async def test_a_snapshot_tells_what_still_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "SNAPSHOT_ENTRIES", 1)
+    monkeypatch.setattr(master_service, "SNAPSHOT_LOOK_SECONDS", 0.01)
+    async with House(tmp_path, owner_keys=True) as house:
+        async with house.mu():
+            await house.publish("a", house.records(20, 0), house.records(20, 1))
+            await until(lambda: any(len(one.rekeying) == 2 for one in house.snapshots()))
+        async with house.units_running() as master:
+            # From the snapshot: the queue, and the index in its file.
+            await until(rekeyed(house, 2))
+            await until(lambda: any(not one.rekeying for one in house.snapshots()))
+            assert model_of(master.unit).records == 40
+        public, master_audit, secondary = await audits(house, house.transport())
+        assert found([public, master_audit, secondary]) == [set(), set(), set()]
+        assert public.checked.snapshots is not None
+        assert public.checked.snapshots >= 2
+
+
+async def test_mu_takes_no_more_chunks_than_it_can_have_rekeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(master_unit, "MAX_WAITING", 2)
+    monkeypatch.setattr(chunk_desk, "CHUNKS_AT_ONCE", 1)
+    async with House(tmp_path, owner_keys=True) as house:
+        owner = house.owner("a")
+        sent = [chunk async for chunk in owner.publish([house.records(10, i) for i in range(5)])]
+        async with house.mu():
+            await until(lambda: len(house.receipts()) == 2)
+            await asyncio.sleep(0.1)
+            assert len(house.journal()) == 2
+            async with house.su():
+                await until(rekeyed(house, len(sent)))
+        assert model_of(await house.state()).records == 50
 
 
 async def test_a_stream_under_owners_keys_is_not_replayed_as_it_is(tmp_path: Path) -> None:
