@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.configurations import CONFIGURATION_KIND, ConfigurationMissingError, Versions, fetch_versions
+from pipeline.dealer import PARAMETERS_FILE
 from pipeline.parties import Identity
 from pipeline.process_lock import sole_process
 from pipeline.seen_configuration import SeenConfiguration
-from pipeline.set_up import PARAMETERS_FILE
 from pipeline.settings import Settings, SettingsError
 from pipeline.share_hand_over import UNITS
 from pipeline.transport import Transport

@@ -1,15 +1,10 @@
-"""Setting a tenant up: the dealer's parameters, everybody's keys, the signed configuration.
+"""Setting a tenant up: the configuration made of public files, checked and signed; topics and settings.
 
-The dealer makes N and g, and forgets the primes when its function returns. Each party's keys are
-drawn by a process of its own, which writes its own keystore; whoever puts the configuration
-together sees public files only.
+The parameters are the dealer's (`pipeline.dealer`), everybody's keys their own (`pipeline.party_keys`).
 """
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,48 +13,27 @@ from msgspec import structs
 
 from crypto.coins import Coins
 from crypto.errors import LayoutError
-from crypto.key_generation import generate_parameters
-from crypto.parameters import Parameters
-from crypto.profiles import Profile, profile
-from crypto.validation import validate_parameters
 from pipeline.configurations import CONFIGURATION_KIND
-from pipeline.errors import PipelineError
+from pipeline.dealer import PARAMETERS_FILE, read_parameters
 from pipeline.keystore import Keystore, KeystoreHeader
 from pipeline.mailbox import Publisher
 from pipeline.passphrase import Passphrase
 from pipeline.rounds import PlanTooLargeError, check_plan_size
 from pipeline.settings import FILE_NAME, Settings, SettingsError, dump_settings
-from pipeline.share_hand_over import (
-    EXCHANGE,
-    FIRST_EPOCH,
-    UNITS,
-    check_units,
-    deal_shares,
-    dealt_share,
-    open_unit_keystore,
-)
 from pipeline.topic_urls import open_transport
 from roles.learners import learners_of
 from roles.rekeying import chunk_plan
 from roles.tenant import Tenant, configuration_digest, tenant_from
 from roles.unit_keys import draw_party
-from schemas.codec import decode, encode
+from schemas.codec import encode
 from schemas.configuration import Configuration, Limits, Party, PublicParameters, UnitPublicKey
 from schemas.data_schema import DataSchema, encode_schema
 from schemas.models import ModelSpec
-from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_specs
 
-PARAMETERS_FILE = "parameters.privml"
 AUTHORITY = "authority"
 CHUNK_RECORDS = (1 << 20, 2000, 1000, 500, 250, 100, 50, 20, 10)
 """Limits on a chunk's records that are tried where none is asked for, the largest first."""
-
-
-class KeyGenerationError(PipelineError):
-    """A key generation process failed."""
-
-    code = ReasonCode.INVALID_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,182 +66,6 @@ class TenantPlan:
     limits: Limits
     models: tuple[ModelSpec, ...]
     chunk_records: tuple[int, ...]
-
-
-def make_parameters(
-    folder: Path,
-    tenant: str,
-    profile_name: str,
-    progress: Callable[[int, float], None] | None = None,
-    units: Sequence[UnitPublicKey] = (),
-) -> Path:
-    """Draw N and g and write them to the folder; the primes are forgotten (the dealer).
-
-    Args:
-        folder: Where the parameters file goes.
-        tenant: Name.
-        profile_name: The sizes.
-        progress: Hears of the search for primes.
-        units: Exchange keys of MU and SU, if owners shall have keys of their own: then the strong key
-            is split, and each share sealed for its unit. None otherwise, and nothing is split.
-
-    Raises:
-        SettingsError: The file exists already: a modulus is made once. Or these are not both units.
-
-    Cost:
-        Two safe primes; about 100 full powers in the median at 3072 bits, sometimes thrice that.
-    """
-    chosen = known_profile(profile_name)
-    path = folder / PARAMETERS_FILE
-    if path.exists():
-        raise SettingsError("the parameters exist already", hint="choose another folder", file=path)
-    if units:
-        check_units(tenant, units)
-    with ThreadPoolExecutor() as pool:
-        parameters, strong = generate_parameters(chosen, Coins.fresh(), pool, progress)
-    shares = deal_shares(strong, tenant, units) if units else ()
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(
-        encode(
-            PublicParameters(
-                tenant,
-                FIRST_EPOCH,
-                profile_name,
-                parameters.n.to_bytes(chosen.plaintext_bytes, "big"),
-                parameters.g.to_bytes(chosen.component_bytes, "big"),
-                shares,
-            )
-        )
-    )
-    return path
-
-
-def known_profile(name: str) -> Profile:
-    """Return a profile by name.
-
-    Raises:
-        SettingsError: There is none of that name.
-    """
-    try:
-        return profile(name)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-
-
-def read_parameters(path: Path) -> tuple[PublicParameters, Parameters]:
-    """Read a parameters file and check what is in it.
-
-    Raises:
-        SettingsError: It cannot be read.
-        InvalidKeyError: N or g fails its checks.
-    """
-    try:
-        public = decode(PublicParameters, path.read_bytes())
-    except OSError as error:
-        raise SettingsError("the parameters file cannot be read", file=path) from error
-    parameters = Parameters(
-        known_profile(public.profile),
-        int.from_bytes(public.modulus, "big"),
-        int.from_bytes(public.generator, "big"),
-    )
-    validate_parameters(parameters)
-    return public, parameters
-
-
-def make_party(
-    parameters_file: Path, role: str, name: str, keystore: Path, public_file: Path, passphrase: Passphrase
-) -> Party:
-    """Draw one party's keys: secrets into its keystore, the public part into a file of its own.
-
-    Where owners have keys of their own, a unit's keystore is there already with its exchange key, and
-    gets the unit's share of the strong key.
-
-    Raises:
-        KeystoreError: The keystore cannot be written, or not taken up.
-    """
-    public, parameters = read_parameters(parameters_file)
-    if public.shares and role in UNITS:
-        opened = open_unit_keystore(public, role, name, keystore, passphrase)
-        exchange = opened.secrets[EXCHANGE]
-        share = dealt_share(public, parameters, role, exchange)
-        drawn = parameters, public.tenant, role, name, Coins.fresh()
-        secrets, party = draw_party(*drawn, owner_keys=True, exchange_secret=exchange)
-        opened.update(**secrets, strong_share=share)
-    else:
-        drawn = parameters, public.tenant, role, name, Coins.fresh()
-        secrets, party = draw_party(*drawn, owner_keys=bool(public.shares))
-        keystore.parent.mkdir(parents=True, exist_ok=True)
-        header = KeystoreHeader(role, public.tenant, name, public.key_epoch)
-        Keystore.create(keystore, header, secrets, passphrase)
-    public_file.write_bytes(encode(UnitPublicKey(public.tenant, party)))
-    return party
-
-
-def read_public_key(path: Path) -> UnitPublicKey:
-    """Read what a party's key generation published.
-
-    Raises:
-        SettingsError: The file cannot be read.
-    """
-    try:
-        return decode(UnitPublicKey, path.read_bytes())
-    except OSError as error:
-        raise SettingsError("the public key file cannot be read", file=path) from error
-
-
-def spawn_exchange_keys(
-    tenant: str, keys: Path, passphrase_file: Path, units: Sequence[str]
-) -> list[UnitPublicKey]:
-    """Let units draw their exchange keys, each in its own process; return the public halves.
-
-    Raises:
-        KeyGenerationError: A process failed.
-    """
-    keys.mkdir(parents=True, exist_ok=True)
-
-    def run(role: str) -> UnitPublicKey:
-        command = [role, "exchange-key", "--tenant", tenant, "--keystore", str(keys / f"{role}.key")]
-        return _spawn(role, role, command, keys / f"{role}.exchange", passphrase_file)
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return list(pool.map(run, units))
-
-
-def spawn_parties(
-    parameters_file: Path, keys: Path, passphrase_file: Path, parties: Sequence[tuple[str, str]]
-) -> list[UnitPublicKey]:
-    """Run key generation of (role, name) pairs, each as its own process, a few at a time.
-
-    Args:
-        parameters_file: The tenant's public parameters.
-        keys: Folder of the keystores and of the public keys.
-        passphrase_file: For the keystores.
-        parties: Whose keys.
-
-    Raises:
-        KeyGenerationError: A process failed.
-    """
-    keys.mkdir(parents=True, exist_ok=True)
-
-    def run(party: tuple[str, str]) -> UnitPublicKey:
-        role, name = party
-        command = [role, "keygen", "--name", name, "--parameters", str(parameters_file)]
-        command += ["--keystore", str(keys / f"{name}.key")]
-        return _spawn(role, name, command, keys / f"{name}.pub", passphrase_file)
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return list(pool.map(run, parties))
-
-
-def _spawn(
-    role: str, name: str, command: Sequence[str], public_file: Path, passphrase_file: Path
-) -> UnitPublicKey:
-    own = [sys.executable, "-P", "-m", "pipeline", *command, "--public", str(public_file)]
-    own += ["--passphrase-file", str(passphrase_file)]
-    done = subprocess.run(own, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise KeyGenerationError(f"key generation of {role} '{name}' failed: {done.stderr.strip()}")
-    return read_public_key(public_file)
 
 
 def check_new_tenant(folder: Path, passphrase_file: Path) -> None:

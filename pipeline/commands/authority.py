@@ -36,7 +36,7 @@ def parameters(
 
     Only needed where the units make their keys on hosts of their own; `init` does it otherwise.
     """
-    from pipeline.set_up import read_public_key
+    from pipeline.party_keys import read_public_key
 
     output = Output(json)
     _check_tenant_name(tenant)
@@ -115,20 +115,11 @@ def init(
     Every party draws its keys in a process of its own and writes its own keystore; this command
     reads public files only. The primes are forgotten as soon as the parameters are made.
     """
+    from pipeline.dealer import PARAMETERS_FILE, known_profile, read_parameters
     from pipeline.model_options import parse_models
+    from pipeline.party_keys import read_public_key, spawn_exchange_keys, spawn_parties
     from pipeline.schema_files import read_schema
-    from pipeline.set_up import (
-        CHUNK_RECORDS,
-        PARAMETERS_FILE,
-        TenantPlan,
-        check_new_tenant,
-        known_profile,
-        make_tenant,
-        read_parameters,
-        read_public_key,
-        spawn_exchange_keys,
-        spawn_parties,
-    )
+    from pipeline.set_up import CHUNK_RECORDS, TenantPlan, check_new_tenant, make_tenant
     from schemas.configuration import Limits
     from schemas.models import classifier_of
 
@@ -235,7 +226,7 @@ def _check_tenant_name(tenant: str) -> None:
 
 
 def _parameters(folder: Path, tenant: str, profile: str, units: "Sequence[UnitPublicKey]") -> Path:
-    from pipeline.set_up import make_parameters
+    from pipeline.dealer import make_parameters
 
     with progress() as bar:
         task = bar.add_task("searching for two safe primes", total=None)

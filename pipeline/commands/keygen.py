@@ -21,8 +21,8 @@ def add_keygen(app: typer.Typer, role: Role) -> None:
         json: JsonOption = False,
     ) -> None:
         """Draw this party's keys: secrets into its keystore, the public part into a file."""
+        from pipeline.party_keys import make_party
         from pipeline.passphrase import Passphrase
-        from pipeline.set_up import make_party
 
         party_name = name or role.value
         make_party(
