@@ -74,14 +74,19 @@ def spawn_exchange_keys(
 ) -> list[UnitPublicKey]:
     """Let units draw their exchange keys, each in its own process; return the public halves.
 
+    What an interrupted set-up has drawn is taken up: the search for primes that follows is long.
+
     Raises:
         KeyGenerationError: A process failed.
     """
     keys.mkdir(parents=True, exist_ok=True)
 
     def run(role: str) -> UnitPublicKey:
+        public_file = keys / f"{role}.exchange"
+        if public_file.exists():
+            return read_public_key(public_file)
         command = [role, "exchange-key", "--tenant", tenant, "--keystore", str(keys / f"{role}.key")]
-        return _spawn(role, role, command, keys / f"{role}.exchange", passphrase_file)
+        return _spawn(role, role, command, public_file, passphrase_file)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         return list(pool.map(run, units))

@@ -1,6 +1,7 @@
 """`privml owner history`: an owner reads back what it published, under its own key."""
 
 import asyncio
+import contextlib
 import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +35,7 @@ def history(
     transport: TransportOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List this owner's chunks, and open the accepted ones again under its own key.
+    """List this owner's chunks; with --out, open the accepted ones again under its own key.
 
     Where models read records they come back as they were encoded: values, bins, scaled numbers. Where
     all models count, a chunk gives back its counts. Only in a tenant with owner keys.
@@ -78,18 +79,19 @@ async def _history(
             passphrase_fd=passphrase_fd,
         )
         chunks = await own_history(transport, tenant, owner)
-        table: list[tuple[str, ...]] = []
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        with contextlib.ExitStack() as stack:
+            pool = stack.enter_context(ThreadPoolExecutor(max_workers=os.cpu_count() or 1))
             opener = OwnChunks(ChunkEncodings(tenant), identity.weak_key(tenant), pool)
-            for chunk in chunks:
-                if chunk.state == ACCEPTED:
-                    message = await own_message(transport, tenant, chunk)
-                    opened = await asyncio.to_thread(opener.open, message)
-                    chunk_id = chunk.message_hash.hex()
-                    table += [(chunk_id, *row) for row in opener.rows(opened)]
-    if out is not None:
-        with out.open("w", newline="", encoding="utf-8") as target:
-            csv.writer(target).writerows([("chunk", *opener.header), *table])
+            if out is not None:
+                target = stack.enter_context(out.open("w", newline="", encoding="utf-8"))
+                table = csv.writer(target)
+                table.writerow(("chunk", *opener.header))
+                for chunk in chunks:
+                    if chunk.state == ACCEPTED:
+                        message = await own_message(transport, tenant, chunk)
+                        opened = await asyncio.to_thread(opener.open, message)
+                        chunk_id = chunk.message_hash.hex()
+                        table.writerows((chunk_id, *row) for row in opener.rows(opened))
     return {
         "owner": owner,
         "opened_as": opener.kind,

@@ -23,6 +23,7 @@ from pipeline.audit import audit
 from pipeline.audit_report import AuditReport
 from pipeline.master_self_audit import audit_master
 from pipeline.owner_history import NoOwnKeyError, own_history, own_message
+from pipeline.recorded_stream import public_totals, read_stream
 from pipeline.replay import NeedsPlaintextError, replay
 from pipeline.secondary_self_audit import audit_secondary
 from pipeline.stored_chunks import KIND
@@ -102,6 +103,11 @@ async def test_every_learner_reads_what_was_rekeyed(tmp_path: Path) -> None:
             plain = twins(house, batches)
             for model_id, twin in plain.items():
                 assert await house.ask(rows, model_id=model_id) == twin.predict(rows).tolist(), model_id
+        # Who folds without ciphertexts comes to the same totals.
+        stream = await read_stream(house.transport(), replace(house.tenant))
+        assert stream.records_of() == {"a": 80, "b": 80}
+        assert stream.models[MODEL] == public_totals(service.unit.models[MODEL])
+        assert stream.models["lr"] == public_totals(service.unit.models["lr"])
         assert found(await audits(house, house.transport())) == [set(), set(), set()]
 
 
