@@ -22,6 +22,7 @@ from pipeline.rounds import RoundExchange, partition_of
 from pipeline.secondary_service import SecondaryService
 from pipeline.session_ledger import SessionLedger
 from pipeline.topic_urls import open_transport
+from roles.secondary_epochs import SecondaryEpochs
 from roles.secondary_unit import SecondaryUnit
 from roles.tenant import Tenant
 from roles.unit_keys import unit_channel
@@ -97,10 +98,10 @@ def _serve(deployment: Deployment, tenant: Tenant, url: str, folder: Path, ready
     async def serve() -> None:
         async with open_transport(url) as transport:
             publisher = Publisher(transport, tenant.name, "su", 1, deployment.signing_keys["su"])
-            channel = unit_channel(tenant, "su", deployment.unit_keys("su"))
+            epochs = SecondaryEpochs(tenant, deployment.unit_keys("su"))
             ledger = SessionLedger(folder / "su.ledger")
-            unit = cast(SecondaryUnit, _Echo())
-            service = SecondaryService(transport, tenant, unit, channel, publisher, ledger, Meter())
+            epochs.unit = cast(SecondaryUnit, _Echo())
+            service = SecondaryService(transport, tenant, epochs, publisher, ledger, Meter())
             listening = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 group.create_task(service.run(listening))

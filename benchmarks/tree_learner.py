@@ -23,11 +23,11 @@ from roles.classifiers.learner import TaughtChunk
 from roles.entry_content import EntryContent
 from roles.kept_model import KeptModel
 from roles.master_unit import MasterUnit
+from roles.model_settings import tree_settings
 from roles.model_state import ModelState
 from roles.plan import Plan
 from roles.receipts import receipts_due
 from roles.screening import ScreenedChunk, failing_proofs
-from roles.tenant import tree_settings
 from roles.twins import PlainTree, Twin
 from schemas.codec import encode
 from schemas.journal import JournalEntry

@@ -1,9 +1,9 @@
 """The client as a process: rows become encrypted queries, sealed answers become labels."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from crypto.coins import Coins
 from crypto.dtpkc import WeakPrivateKey
@@ -19,6 +19,7 @@ from roles.arrival import Arrival
 from roles.client import make_query, read_answer
 from roles.encoding import EncodedRecords
 from roles.learners import AnyLearner
+from roles.refusal import Refusal
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
 from schemas.queries import Answer, Query
@@ -69,7 +70,9 @@ class ClientService:
         meter: Meter,
         pool: ThreadPoolExecutor | None = None,
         book: QueryBook | None = None,
+        key_epoch: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
+        """Take what asking needs; `key_epoch` looks up the key epoch in force, once another one began."""
         self._transport = transport
         self._tenant = tenant
         self._key = key
@@ -77,6 +80,7 @@ class ClientService:
         self._meter = meter
         self._pool = pool
         self._book = book
+        self._key_epoch = key_epoch
         self._inbox: Inbox | None = None
         self._unanswered_before: int | None = None
 
@@ -96,7 +100,7 @@ class ClientService:
     async def ask(
         self, learner: AnyLearner, rows: EncodedRecords, timeout_seconds: float, *, scores: bool = False
     ) -> Answered:
-        """Ask for the labels of some rows and wait for the answer.
+        """Ask for the labels of some rows and wait for the answer; once more if a key epoch began meanwhile.
 
         Args:
             learner: Of the model to ask.
@@ -108,6 +112,23 @@ class ClientService:
             NoAnswerError: Nothing came in time.
             Refusal: The units refused the query.
         """
+        while True:
+            try:
+                return await self._ask(learner, rows, timeout_seconds, scores=scores)
+            except Refusal as refusal:
+                if refusal.reason != ReasonCode.WRONG_KEY_EPOCH or not await self._follow():
+                    raise
+
+    async def _follow(self) -> bool:
+        """Go on to the key epoch in force; return whether it is a later one."""
+        before = self._publisher.key_epoch
+        now = before if self._key_epoch is None else await self._key_epoch()
+        self._publisher = replace(self._publisher, key_epoch=now)
+        return now > before
+
+    async def _ask(
+        self, learner: AnyLearner, rows: EncodedRecords, timeout_seconds: float, *, scores: bool
+    ) -> Answered:
         with self._meter.activity("encrypt"):
             query, wires = await asyncio.to_thread(self._seal, learner, rows, scores=scores)
         loop = asyncio.get_running_loop()
@@ -137,7 +158,12 @@ class ClientService:
 
     def _seal(self, learner: AnyLearner, rows: EncodedRecords, *, scores: bool) -> tuple[Query, list[bytes]]:
         client = self._publisher.sender
-        query = make_query(learner, client, rows, Coins.fresh(), scores=scores, pool=self._pool)
+        query = make_query(
+            *(learner, client, rows, Coins.fresh()),
+            scores=scores,
+            pool=self._pool,
+            key_epoch=self._publisher.key_epoch,
+        )
         body = encode(query)
         return query, self._publisher.seal(TopicName.QUERIES, "query", sequence_of(body), body)
 

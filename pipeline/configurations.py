@@ -9,11 +9,13 @@ import asyncio
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import structs
 
 from crypto.errors import SchemaError
 from pipeline.errors import PipelineError
 from pipeline.seen_configuration import SeenConfiguration
 from pipeline.settings import Settings
+from pipeline.succession import last_word
 from pipeline.transport import Transport
 from roles.enrolment import NotSuccessorError, change_between
 from roles.tenant import Tenant, configuration_digest, tenant_from
@@ -56,10 +58,37 @@ class Versions:
         return self.configurations[-1]
 
 
+async def fetch_sending_tenant(settings: Settings, transport: Transport) -> Tenant:
+    """Return the tenant for whoever sends: the newest version, in the key epoch that is in force.
+
+    Raises:
+        ConfigurationMissingError, ConfigurationRolledBackError, ConfigurationError: As `fetch_tenant`.
+    """
+    versions = await fetch_versions(settings, transport, remember=True)
+    key_epoch = await _key_epoch(transport, versions)
+    configuration = structs.replace(versions.newest, key_epoch=key_epoch)
+    first = versions.first.key_epoch
+    return tenant_from(configuration, allow_insecure=settings.insecure, first_key_epoch=first)
+
+
+async def fetch_key_epoch(settings: Settings, transport: Transport) -> int:
+    """Return the key epoch that is in force, by MU's word; raises as `fetch_tenant`."""
+    return await _key_epoch(transport, await fetch_versions(settings, transport))
+
+
+async def _key_epoch(transport: Transport, versions: Versions) -> int:
+    first = versions.first
+    if versions.newest.key_epoch == first.key_epoch:
+        return first.key_epoch
+    signed = {configuration_digest(one): one for one in versions.configurations}
+    entered = [signed.get(one.configuration) for one in await last_word(transport, first)]
+    return max((one.key_epoch for one in entered if one is not None), default=first.key_epoch)
+
+
 async def fetch_tenant(
     settings: Settings, transport: Transport, *, insecure: bool = False, remember: bool = False
 ) -> Tenant:
-    """Return the tenant as the newest version has it: for owners, clients and the authority.
+    """Return the tenant as the newest version has it.
 
     Args:
         settings: What is pinned.
@@ -73,9 +102,19 @@ async def fetch_tenant(
         ConfigurationError: The configuration does not check.
     """
     versions = await fetch_versions(settings, transport, insecure=insecure, remember=remember)
+    return newest_tenant(versions, insecure=insecure or settings.insecure)
+
+
+def newest_tenant(versions: Versions, *, insecure: bool) -> Tenant:
+    """Return the tenant as the newest of these versions has it.
+
+    Raises:
+        ConfigurationError: The configuration does not check.
+    """
     if len(versions.configurations) == 1:
         return versions.first
-    return tenant_from(versions.newest, allow_insecure=insecure or settings.insecure)
+    first = versions.first.key_epoch
+    return tenant_from(versions.newest, allow_insecure=insecure, first_key_epoch=first)
 
 
 async def fetch_first_tenant(

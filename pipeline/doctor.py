@@ -6,7 +6,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from crypto.errors import PrivMLError
-from pipeline.configurations import fetch_tenant
+from pipeline.configurations import fetch_versions, newest_tenant
 from pipeline.doctor_finding import Finding, Status
 from pipeline.doctor_host import check_disk, check_keystores, check_passphrase, check_settings_file
 from pipeline.doctor_topics import (
@@ -81,7 +81,8 @@ async def _check_reachable(
     findings.append(await _guarded("topic_settings", check_topic_settings(url, name)))
     findings.append(clock_finding(await newest_message(transport, name)))
     try:
-        tenant = await fetch_tenant(settings, transport, insecure=True)
+        versions = await fetch_versions(settings, transport, insecure=True)
+        tenant = newest_tenant(versions, insecure=True)
     except PrivMLError as error:
         findings.append(Finding.of_error("configuration", error))
         return
@@ -91,7 +92,8 @@ async def _check_reachable(
     findings.append(check_keystores(settings, tenant, what.passphrase_file))
     findings.append(await _guarded("heads", check_heads(transport, tenant)))
     findings.append(await _guarded("refused_rounds", check_refused_rounds(transport, tenant)))
-    findings.append(await check_units(tenant, what.metrics, installed_version("privml")))
+    first, version = versions.first, installed_version("privml")
+    findings.append(await check_units(first, tenant.key_epoch, what.metrics, version))
 
 
 async def _guarded(check: str, look: Awaitable[Finding]) -> Finding:

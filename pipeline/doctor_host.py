@@ -12,6 +12,7 @@ from pipeline.keystore import KeystoreError, read_header
 from pipeline.parties import open_identity
 from pipeline.passphrase import Passphrase
 from pipeline.settings import Settings
+from roles.enrolment import ENROLLED_ROLES
 from roles.tenant import Tenant
 from schemas.topics import Role
 
@@ -90,7 +91,7 @@ def _check_header(tenant: Tenant, name: str, path: Path) -> None:
         raise KeystoreError(
             f"this is the keystore of {header.role} '{header.party}' of tenant '{header.tenant}'", file=path
         )
-    if header.key_epoch != tenant.key_epoch:
+    if header.key_epoch != tenant.roster.first_key_epoch and party.role not in ENROLLED_ROLES:
         raise KeystoreError("the keystore belongs to another key epoch", file=path)
 
 

@@ -30,6 +30,10 @@ RECENT_SECONDS = 3600
 REFUSED = frozenset({"bad_signature", "unknown_sender", "wrong_tenant", "wrong_key_epoch"})
 """Reasons for which one unit refuses the other when their keys, configurations or versions differ."""
 HTTP_SECONDS = 10.0
+_HINTS = {
+    "version": "run the same version everywhere",
+    "key_epoch": "a new key epoch begins when nothing is under way: run both units, and look again",
+}
 _FOREIGN = "give both units the same settings file, and each the keystore made with it"
 
 
@@ -82,11 +86,14 @@ async def check_refused_rounds(transport: Transport, tenant: Tenant) -> Finding:
     return Finding.ok("refused_rounds", "in the last hour neither unit refused the other's messages")
 
 
-async def check_units(tenant: Tenant, addresses: Sequence[MetricsAddress], version: str) -> Finding:
+async def check_units(
+    tenant: Tenant, key_epoch: int, addresses: Sequence[MetricsAddress], version: str
+) -> Finding:
     """Compare who the units say that they are, at their metrics.
 
     Args:
-        tenant: Public facts.
+        tenant: As the first version of the configuration has it.
+        key_epoch: That of the newest version.
         addresses: Of the units' metrics.
         version: Of this program.
     """
@@ -96,7 +103,7 @@ async def check_units(tenant: Tenant, addresses: Sequence[MetricsAddress], versi
         )
     expected = {
         "tenant": tenant.name,
-        "key_epoch": str(tenant.key_epoch),
+        "key_epoch": str(key_epoch),
         "configuration": configuration_digest(tenant.configuration).hex(),
         "version": version,
     }
@@ -114,7 +121,7 @@ async def check_units(tenant: Tenant, addresses: Sequence[MetricsAddress], versi
         for name, value in expected.items():
             if info.get(name) != value:
                 shown = f"{name} {info.get(name, '?')[:16]}, here {value[:16]}"
-                hint = "run the same version everywhere" if name == "version" else _FOREIGN
+                hint = _HINTS.get(name, _FOREIGN)
                 return Finding.failed("units", f"{role} at {place} has another {shown}", hint)
         if ready.strip() != "ready":
             return Finding.failed(

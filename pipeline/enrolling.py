@@ -1,7 +1,7 @@
-"""The authority's next version of the configuration: more owners and clients, and some of them revoked."""
+"""The authority's next version of the configuration, and how one with other owners and clients is made."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.configurations import CONFIGURATION_KIND, ConfigurationMissingError, Versions, fetch_versions
@@ -81,11 +81,39 @@ async def publish_next_version(
         NotSuccessorError: A key does not check.
         ConfigurationMissingError: Another version came first.
     """
-    with sole_process(settings.state / "authority.lock", "a command of the authority"):
-        versions = await fetch_versions(settings, transport, insecure=insecure, remember=True)
+
+    def following(versions: Versions) -> Configuration:
         check_newcomers(versions, newcomers)
         _check_revoked(versions.newest, revoked)
-        version = next_version(versions.newest, [key.party for key in newcomers], revoked)
+        return next_version(versions.newest, [key.party for key in newcomers], revoked)
+
+    return await publish_version(settings, transport, authority, following, insecure=insecure)
+
+
+async def publish_version(
+    settings: Settings,
+    transport: Transport,
+    authority: Identity,
+    following: Callable[[Versions], Configuration],
+    *,
+    insecure: bool = False,
+) -> Configuration:
+    """Sign and publish a version that continues those on the topic; return it.
+
+    Args:
+        settings: What is pinned.
+        transport: Where the topics are.
+        authority: Whose keystore signs.
+        following: Returns the version to be published, from those that are there.
+        insecure: Allow a profile below the standard.
+
+    Raises:
+        SettingsError: `following` refuses, or the version does not continue the newest one.
+        ConfigurationMissingError: Another version came first.
+    """
+    with sole_process(settings.state / "authority.lock", "a command of the authority"):
+        versions = await fetch_versions(settings, transport, insecure=insecure, remember=True)
+        version = following(versions)
         try:
             await asyncio.to_thread(change_between, versions.first, versions.newest, version)
         except NotSuccessorError as error:

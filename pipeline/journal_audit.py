@@ -46,6 +46,7 @@ GRACE_SECONDS = 2.0
 GRACE_ENTRIES = 256
 
 ClosedHook = Callable[[Sequence[ClosedQuery]], Awaitable[None]]
+RenewedHook = Callable[[MasterUnit], Awaitable[None]]
 LessonHook = Callable[[Link, MasterUnit], Awaitable[Content | None]]
 
 
@@ -66,6 +67,7 @@ class JournalAudit:
         lesson: Called with every ``learnt`` entry and the state before it; returns what the model became.
         rekeyed: Called with every ``rekeyed`` entry, the state before it and the chunk that it is about.
         closed: Called with the queries that a batch of entries closed.
+        renewed: Called with the state after every entry with which a key epoch begins.
         grace_seconds: How long to wait for receipts of the last decisions.
 
     Attributes:
@@ -88,6 +90,7 @@ class JournalAudit:
         proofs: bool = True,
         rekeyed: RekeyedHook | None = None,
         closed: ClosedHook | None = None,
+        renewed: RenewedHook | None = None,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self._transport = transport
@@ -98,6 +101,7 @@ class JournalAudit:
         self._lesson = lesson
         self._named = NamedChunks(transport, findings, rekeyed)
         self._closed = closed
+        self._renewed = renewed
         self._grace_seconds = grace_seconds
         self.auditor = Auditor(tenant, findings, proofs)
         self.receipts = ReceiptCheck(findings)
@@ -130,6 +134,7 @@ class JournalAudit:
         await self._open_optional(TopicName.HEADS, self._heads.open)
         await self._open_optional(TopicName.SNAPSHOTS, self.snapshots.open)
         await self._begin()
+        await self._follow(self._tenant.key_epoch)
         for topic, cursor in self._cursors.items():
             offset = self.auditor.unit.next_offset.get((topic, 0), 0)
             await self._open_optional(topic, partial(cursor.open, offset))
@@ -178,6 +183,11 @@ class JournalAudit:
         if await self._transport.beginning_offset(name, 0):
             await self._read_more_receipts()
             self.receipts.excuse_before_early()
+
+    async def _follow(self, key_epoch: int) -> None:
+        """Say so, if another key epoch is in force by now."""
+        if self._renewed is not None and key_epoch != self.auditor.unit.key_epoch:
+            await self._renewed(self.auditor.unit)
 
     async def _open_optional(self, topic: TopicName, open_topic: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -292,7 +302,9 @@ class JournalAudit:
             named = await self._named.rekeyed(self.auditor, last)
         elif last.entry.kind == EntryKind.LEARNT and self.auditor.complete:
             learnt = await self._learnt(last)
+        key_epoch = self.auditor.unit.key_epoch
         await asyncio.to_thread(self._fold, batch, judged, named, learnt)
+        await self._follow(key_epoch)
         closed, self.auditor.closed = self.auditor.closed, []
         if self._closed is not None and closed:
             await self._closed(closed)

@@ -14,6 +14,7 @@ from roles.journal_index import AcceptedChunk
 from schemas.journal import GENESIS, JournalEntry
 from schemas.snapshots import NOT_REKEYED
 
+_VERSION = 2
 _MAX_INTEGER = (1 << 63) - 1
 
 _TABLES = """
@@ -30,7 +31,9 @@ CREATE TABLE IF NOT EXISTS query (
     client TEXT NOT NULL, query_id BLOB NOT NULL, message_hash BLOB NOT NULL, rows INTEGER NOT NULL,
     PRIMARY KEY (client, query_id)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS asked (client TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS asked (
+    client TEXT NOT NULL, key_epoch INTEGER NOT NULL, rows INTEGER NOT NULL, PRIMARY KEY (client, key_epoch)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS mark (
     only INTEGER PRIMARY KEY CHECK (only = 0), sequence INTEGER NOT NULL, head BLOB NOT NULL,
     "offset" INTEGER NOT NULL
@@ -67,7 +70,7 @@ class JournalIndexFile:
             StorageError: The file is damaged or cannot be used.
             StorageFullError: There is no room to make it.
         """
-        self._file = SqliteFile(path, "MU's index", _TABLES)
+        self._file = SqliteFile(path, "MU's index", _TABLES, _VERSION)
 
     def close(self) -> None:
         """Close the file; what was not committed is dropped."""
@@ -141,9 +144,10 @@ class JournalIndexFile:
         )
         return bytes(rows[0][0]) if rows else None
 
-    def rows_asked(self, client: str) -> int:
+    def rows_asked(self, client: str, key_epoch: int) -> int:
         """See `JournalIndex.rows_asked`."""
-        rows = self._file.rows("SELECT rows FROM asked WHERE client = ?", client)
+        asked = "SELECT rows FROM asked WHERE client = ? AND key_epoch = ?"
+        rows = self._file.rows(asked, client, key_epoch)
         return int(rows[0][0]) if rows else 0
 
     def add_chunk(self, entry: JournalEntry) -> None:
@@ -169,14 +173,14 @@ class JournalIndexFile:
             *(entry.sender, entry.sender_sequence),
         )
 
-    def add_query(self, entry: JournalEntry, query_id: bytes) -> None:
+    def add_query(self, entry: JournalEntry, query_id: bytes, key_epoch: int) -> None:
         """See `JournalIndex.add_query`."""
         values = (entry.sender, query_id, entry.message_hash, entry.records)
         if self._change("INSERT OR IGNORE INTO query VALUES (?, ?, ?, ?)", *values):
             self._change(
-                "INSERT INTO asked VALUES (?, ?)"
-                " ON CONFLICT (client) DO UPDATE SET rows = rows + excluded.rows",
-                *(entry.sender, entry.records),
+                "INSERT INTO asked VALUES (?, ?, ?)"
+                " ON CONFLICT (client, key_epoch) DO UPDATE SET rows = rows + excluded.rows",
+                *(entry.sender, key_epoch, entry.records),
             )
 
     def _change(self, statement: str, *values: object) -> int:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NoReturn, Self, cast
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from pipeline.errors import PipelineError
+from pipeline.named_secrets import Secrets
 from pipeline.passphrase import Passphrase, WrongPassphraseError
 from pipeline.private_file import LoosePermissionsError, read_private, write_private
 from schemas.reasons import ReasonCode
@@ -103,33 +104,6 @@ class KeystoreHeader:
     derivation: KeyDerivation = STANDARD_DERIVATION
 
 
-class Secrets(Mapping[str, bytes]):
-    """Named secrets that neither show their values nor let themselves be pickled or copied."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Mapping[str, bytes]) -> None:
-        for name, value in values.items():
-            if not isinstance(name, str) or not isinstance(value, bytes):
-                raise TypeError("secrets are bytes under a text name")
-        self._values = dict(values)
-
-    def __getitem__(self, name: str) -> bytes:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        return f"Secrets(<{len(self._values)} hidden>)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("secrets are not pickled")
-
-
 class Keystore:
     """An opened keystore: the secrets, and the derived key with which to write them again.
 
@@ -176,28 +150,39 @@ class Keystore:
             KeystoreError: The file is missing, readable by others, damaged or changed.
         """
         data = _read(cls.kind, path)
-        try:
-            header, salt, check, nonce, associated, ciphertext = _parse(cls.kind, data)
-        except KeystoreError as error:
-            raise _damaged(cls.kind, path) from error
+        header, salt, *_ = _parsed(cls.kind, path, data)
         store = cls(path, header, salt, _derive(passphrase, salt, header.derivation))
-        if not hmac.compare_digest(store._check, check):
+        store._decrypt(data)
+        return store
+
+    def reread(self) -> Secrets:
+        """Return the secrets as they are on disk by now, where another process has added some.
+
+        Raises:
+            WrongPassphraseError: It was made anew, with another passphrase.
+            KeystoreError: It is missing, readable by others, damaged or changed.
+        """
+        self._decrypt(_read(self.kind, self._path))
+        return self._secrets
+
+    def _decrypt(self, data: bytes) -> None:
+        _, _, check, nonce, associated, ciphertext = _parsed(self.kind, self._path, data)
+        if not hmac.compare_digest(self._check, check):
             raise WrongPassphraseError(
-                f"the passphrase does not open this {cls.kind.noun}",
+                f"the passphrase does not open this {self.kind.noun}",
                 hint="check which passphrase file belongs to this role",
-                file=path,
+                file=self._path,
             )
         try:
-            plain = AESGCM(store._key).decrypt(nonce, ciphertext, associated)
+            plain = AESGCM(self._key).decrypt(nonce, ciphertext, associated)
         except InvalidTag as error:
-            raise _damaged(cls.kind, path) from error
+            raise _damaged(self.kind, self._path) from error
         try:
-            store._secrets = Secrets(cast("dict[str, bytes]", _unpack(plain)))
+            self._secrets = Secrets(cast("dict[str, bytes]", _unpack(plain)))
         except (KeystoreError, TypeError):
             # Without its cause: that may quote what was decrypted.
-            raise _damaged(cls.kind, path) from None
-        store._digest = data[-_HASH_BYTES:]
-        return store
+            raise _damaged(self.kind, self._path) from None
+        self._digest = data[-_HASH_BYTES:]
 
     @property
     def secrets(self) -> Secrets:
@@ -260,10 +245,7 @@ def read_header(path: Path) -> KeystoreHeader:
     Raises:
         KeystoreError: The file is missing, readable by others or damaged.
     """
-    try:
-        return _parse(KEYSTORE, _read(KEYSTORE, path))[0]
-    except KeystoreError as error:
-        raise error if error.file is not None else _damaged(KEYSTORE, path) from error
+    return _parsed(KEYSTORE, path, _read(KEYSTORE, path))[0]
 
 
 def _derive(passphrase: Passphrase, salt: bytes, cost: KeyDerivation) -> bytes:
@@ -302,8 +284,19 @@ def _unpack(data: bytes) -> dict[str, object]:
     return fields
 
 
-def _parse(kind: FileKind, data: bytes) -> tuple[KeystoreHeader, bytes, bytes, bytes, bytes, bytes]:
-    """Split a file into header, salt, check value, nonce, associated data and ciphertext."""
+_Parsed = tuple[KeystoreHeader, bytes, bytes, bytes, bytes, bytes]
+"""Header, salt, check value, nonce, associated data and ciphertext."""
+
+
+def _parsed(kind: FileKind, path: Path, data: bytes) -> _Parsed:
+    try:
+        return _parse(kind, data)
+    except KeystoreError as error:
+        raise _damaged(kind, path) from error
+
+
+def _parse(kind: FileKind, data: bytes) -> _Parsed:
+    """Split a file."""
     body = data[:-_HASH_BYTES]
     start = len(kind.magic) + _LENGTH.size
     if len(body) < start or not body.startswith(kind.magic):

@@ -12,6 +12,7 @@ from pipeline.mailbox import Publisher
 from pipeline.notices import Decided, Notices
 from pipeline.rounds import SecondaryRefusedError
 from pipeline.sealed_models import seal_model
+from pipeline.session_gate import SessionGate
 from pipeline.sessions import UNANSWERABLE, Sessions
 from pipeline.stored_chunks import stored_chunk
 from pipeline.transport import Transport
@@ -46,6 +47,7 @@ class Lessons:
         held: Where accepted chunks are held.
         learner: Of the model.
         learnt: Set after every lesson.
+        gate: Through which whoever runs sessions goes.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Lessons:
         held: HeldChunks,
         learner: TaughtLearner[Any],
         learnt: asyncio.Event,
+        gate: SessionGate,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -65,6 +68,7 @@ class Lessons:
         self._held = held
         self._learner = learner
         self._learnt = learnt
+        self._gate = gate
         self._wake = asyncio.Event()
         self._failures = 0
 
@@ -80,8 +84,11 @@ class Lessons:
         """Work until cancelled."""
         while True:
             self._wake.clear()
-            if size := self._kept.lesson_size():
-                await self._teach(list(islice(self._kept.waiting, size)), sessions)
+            async with self._gate.inside():
+                size = self._kept.lesson_size()
+                if size:
+                    await self._teach(list(islice(self._kept.waiting, size)), sessions)
+            if size:
                 self._learnt.set()
             else:
                 await self._wake.wait()

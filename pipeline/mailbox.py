@@ -198,6 +198,7 @@ class Inbox:
                     whole.envelope.sequence,
                     whole.envelope.kind,
                     whole.body,
+                    whole.envelope.key_epoch,
                 )
             )
         # After the whole, as both stand at one offset: whoever stops between two decisions goes on

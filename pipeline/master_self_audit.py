@@ -39,7 +39,8 @@ from roles.model_state import Content
 from roles.refusal import refusal_reason
 from roles.session import Session, session_name
 from roles.tenant import Tenant
-from roles.unit_keys import UnitKeys, unit_channel
+from roles.unit_channels import UnitChannels
+from roles.unit_keys import UnitKeys, keys_in
 from schemas.codec import encode
 from schemas.queries import Answer
 from schemas.snapshots import WaitingChunk
@@ -69,14 +70,28 @@ async def audit_master(
         grace_seconds: How long to wait for receipts of the last decisions.
     """
     findings, meter = Findings(), Meter()
-    channel = unit_channel(tenant, "mu", keys)
-    exchange = RecordedExchange(RoundsRecord(transport, tenant, channel, findings, meter), meter)
+    # Which versions are in force the journal says; what MU told of them is for the rounds alone.
+    told = replace(tenant)
+    record = RoundsRecord(transport, told, UnitChannels(told, "mu", keys), findings, meter)
+    exchange = RecordedExchange(record, meter)
     # Before the journal: whatever was asked by now is journaled by the time that is read.
     await exchange.open()
-    bases = await _run_base_session(exchange, tenant, keys, pool, findings)
-    own = replace(keys, bases=keys.bases or bases, save=_save_nothing)
+
+    async def own_keys(tenant: Tenant) -> UnitKeys:
+        own = keys_in(tenant, "mu", keys)
+        bases = await _run_base_session(exchange, tenant, own, pool, findings)
+        return replace(own, bases=own.bases or bases, save=_save_nothing)
+
+    async def renewed(unit: MasterUnit) -> None:
+        # What was begun before and not ended, in the secrets of then.
+        await rekeyings.begin_next(unit)
+        await lessons.begin_next(unit)
+        began = tenant.roster.beginning_of(unit.key_epoch) or tenant.configuration
+        following = tenant.in_key_epoch(began)
+        sessions.go_on(following, await own_keys(following))
+
     async with asyncio.TaskGroup() as group:
-        sessions = Sessions(exchange, tenant, own, pool, group)
+        sessions = Sessions(exchange, tenant, await own_keys(tenant), pool, group)
         answers = _Answers(transport, tenant, sessions, findings)
         lessons = _Lessons(transport, sessions, findings, SealedLessons(transport, findings))
         rekeyings = RekeyingAudit(transport, sessions, findings)
@@ -86,6 +101,7 @@ async def audit_master(
             rekeyed=rekeyings.rekeyed,
             proofs=False,
             closed=answers.check_all,
+            renewed=renewed,
             grace_seconds=grace_seconds,
         )
         await journal.run()

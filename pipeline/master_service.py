@@ -6,6 +6,7 @@ MU does the same again.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.chunk_desk import CHUNKS_AT_ONCE, ChunkDesk, HeldChunks
@@ -16,18 +17,18 @@ from pipeline.journal_index_file import JournalIndexFile
 from pipeline.lessons import Lessons
 from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox, Publisher
+from pipeline.master_epochs import MasterEpochs
 from pipeline.meter import Meter
 from pipeline.notices import JournalTail, Notices
 from pipeline.query_desk import SESSIONS_AT_ONCE, QueryDesk
 from pipeline.rekeying import Rekeying
-from pipeline.rounds import RoundExchange
-from pipeline.sessions import Sessions
+from pipeline.session_gate import SessionGate
 from pipeline.succession import tell_succession
 from pipeline.transport import Transport
 from roles.classifiers.learner import TaughtLearner
 from roles.master_unit import MasterUnit
 from roles.tenant import Tenant
-from roles.unit_keys import UnitKeys, unit_channel
+from roles.unit_keys import UnitKeys
 from schemas.topics import TopicName, topic_name
 
 log = get_logger()
@@ -58,8 +59,7 @@ class MasterService:
         self._meter = meter
         self._keys = keys
         self._pool = pool
-        channel = unit_channel(tenant, "mu", keys)
-        self._exchange = RoundExchange(transport, tenant, publisher, channel, meter)
+        self._gate = SessionGate()
         self._notices = Notices(transport, tenant, publisher, meter)
         self._heads = HeadBook(publisher)
         self._held = HeldChunks()
@@ -84,11 +84,17 @@ class MasterService:
         log.info("recovered", sequence=self.unit.next_sequence)
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
-        """Work until cancelled. `recover` comes first."""
-        await self._exchange.open()
+        """Work until cancelled. `recover` comes first.
+
+        Raises:
+            MissingKeysError: The keystore does not have the secrets of the key epoch in force.
+        """
+        epochs = MasterEpochs(self._transport, self._tenant, self._keys, self._publisher, self._meter)
+        await epochs.exchange.open()
         unannounced = await self._notices.announce(self._tail)
         queries = QueryDesk(
-            self._transport, self._tenant, self._journal, self._notices, self._heads, self._meter
+            *(self._transport, self._tenant, self._journal, self._notices, self._heads, self._gate),
+            self._meter,
         )
         configurations = ConfigurationDesk(
             self._transport, self._tenant, self._journal, self._publisher, self._meter
@@ -102,7 +108,9 @@ class MasterService:
                 lesson.wake()
 
         rekeying = Rekeying(
-            *(self._transport, self._journal, self._notices, self._publisher, self._held), rekeyed
+            *(self._transport, self._journal, self._notices, self._publisher, self._held),
+            rekeyed,
+            self._gate,
         )
 
         def accepted() -> None:
@@ -122,11 +130,11 @@ class MasterService:
             if kept.answering_at[0] >= 0:
                 await self._heads.publish(kept.head(self._tenant))
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._exchange.read_replies())
-            sessions = Sessions(self._exchange, self._tenant, self._keys, self._pool, group)
+            group.create_task(epochs.exchange.read_replies())
+            sessions = epochs.sessions(self._pool, group)
             for answered in unannounced:
                 self._journal.owe(answered.closing.sequence)
-                group.create_task(queries.answer_again(answered, sessions))
+                self._begin(group, queries.answer_again(answered, sessions))
             for entry, model in list(self.unit.open_queries.values()):
                 queries.take_up(entry, model)
             group.create_task(rekeying.run(sessions))
@@ -134,15 +142,21 @@ class MasterService:
                 group.create_task(lesson.run(sessions))
             group.create_task(chunks.run(inboxes[0]))
             group.create_task(queries.run(inboxes[1], group, sessions))
-            group.create_task(configurations.run())
+            # After whatever was begun before: a key epoch waits for it.
+            group.create_task(configurations.run(self._gate, epochs))
             group.create_task(self._write_snapshots())
             if ready is not None:
                 ready.set()
 
+    def _begin(self, group: asyncio.TaskGroup, work: Coroutine[None, None, None]) -> None:
+        """Go on with what MU had begun when it stopped."""
+        self._gate.hold()
+        group.create_task(work).add_done_callback(self._gate.leave)
+
     def _lessons(self, learnt: asyncio.Event) -> list[Lessons]:
         shared = self._transport, self._journal, self._notices, self._publisher, self._held
         return [
-            Lessons(*shared, kept.learner, learnt)
+            Lessons(*shared, kept.learner, learnt, self._gate)
             for kept in self.unit.models.values()
             if isinstance(kept.learner, TaughtLearner)
         ]

@@ -13,6 +13,7 @@ from pipeline.keystore import Keystore, KeystoreError
 from pipeline.mailbox import Publisher
 from pipeline.settings import Settings
 from pipeline.transport import Transport
+from roles.enrolment import ENROLLED_ROLES
 from roles.tenant import Tenant
 from roles.unit_keys import UnitKeys, strong_share_of, unit_keys
 from schemas.reasons import ReasonCode
@@ -55,12 +56,18 @@ class Identity:
             raise KeystoreError("the keystore belongs to another configuration than the pinned one")
         return key
 
-    def unit_keys(self, tenant: Tenant, save: Callable[[Mapping[str, bytes]], None]) -> UnitKeys:
+    def unit_keys(
+        self,
+        tenant: Tenant,
+        save: Callable[[Mapping[str, bytes]], None],
+        reread: Callable[[], Mapping[str, bytes]] | None = None,
+    ) -> UnitKeys:
         """Return a unit's keys, held against the configuration.
 
         Args:
             tenant: Public facts.
             save: Writes named secrets to the keystore.
+            reread: Returns the secrets as they are by now.
 
         Raises:
             KeystoreError: The keystore does not match the configuration.
@@ -71,7 +78,7 @@ class Identity:
             share = strong_share_of(tenant, role, secrets)
         except InvalidKeyError as error:
             raise KeystoreError(str(error), hint="take the keystore that was made for this tenant") from error
-        return unit_keys(role, secrets, save, share)
+        return unit_keys(role, secrets, save, reread, share)
 
     def publisher(self, tenant: Tenant, transport: Transport) -> Publisher:
         """Return what signs and appends as this party."""
@@ -110,7 +117,7 @@ def open_identity(
         raise KeystoreError(
             f"this is the keystore of {header.role} '{header.party}' of tenant '{header.tenant}'", file=path
         )
-    if header.key_epoch != tenant.key_epoch:
+    if header.key_epoch != tenant.roster.first_key_epoch and party.role not in ENROLLED_ROLES:
         raise KeystoreError("the keystore belongs to another key epoch", file=path)
     signing_key = Ed25519PrivateKey.from_private_bytes(opened.secrets["signing_key"])
     if signing_key.public_key() != party.key:

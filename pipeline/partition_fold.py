@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from crypto.errors import CryptoError, LocalProtocolError, RemoteProtocolError
-from crypto.unit_channel import UnitChannel
 from pipeline.asked_query import asked_query
 from pipeline.errors import StorageError
 from pipeline.meter import Meter
@@ -19,9 +18,11 @@ from pipeline.rounds import partition_of
 from pipeline.rounds_record import RecordedReply, RoundsRecord
 from pipeline.session_ledger import Answered, Claim, Place, SessionLedger
 from pipeline.transport import Transport
+from roles.arrival import Arrival
 from roles.building_blocks.base_transfers import TransferBases, base_subject
 from roles.classifiers.learner import QUERY
 from roles.findings import Findings
+from roles.secondary_epochs import SecondaryEpochs
 from roles.secondary_unit import SecondaryUnit
 from roles.tenant import Tenant, UnknownModelError
 from schemas.codec import encode
@@ -56,16 +57,14 @@ class PartitionFold:
     Attributes:
         transport: Where the topics are; only read.
         tenant: Public facts.
-        channel: SU's.
-        unit: SU, for the plans of its sessions.
+        epochs: SU in every key epoch.
         ledger: Of the shard.
         meter: Counts what was read.
     """
 
     transport: Transport
     tenant: Tenant
-    channel: UnitChannel
-    unit: SecondaryUnit
+    epochs: SecondaryEpochs
     ledger: SessionLedger
     meter: Meter = field(default_factory=Meter)
 
@@ -104,23 +103,28 @@ class PartitionFold:
                 await self._enter_reply(session, step, request_hash, reply, partition)
 
     async def bases(self, pool: ThreadPoolExecutor | None) -> TransferBases | None:
-        """Return SU's halves of the base transfers as another shard made them; None if it did not yet."""
+        """Return SU's halves of the base transfers of the key epoch, as another shard made them.
+
+        None if it did not yet.
+        """
         partition = partition_of(base_subject())
         record = self._record()
         await record.open([partition])
         await record.read_replies(partition)
         made: list[TransferBases] = []
-        unit = self.unit
-        again = SecondaryUnit(self.tenant, unit.theta, unit.seed, unit.delta, None, made.append, pool)
-        async for _, request_hash, request in record.requests(partition):
+        unit = self.epochs.unit
+        again = SecondaryUnit(unit.tenant, unit.theta, unit.seed, unit.delta, None, made.append, pool)
+        async for arrival, request_hash, request in record.requests(partition):
             given = record.replies.get((request.session, request.step, request_hash), [])
-            if request.subject == base_subject() and any(not reply.reason for reply in given):
+            own = request.subject == base_subject() and arrival.key_epoch == self.epochs.key_epoch
+            if own and any(not reply.reason for reply in given):
                 body = await asyncio.to_thread(encode, request)
                 await asyncio.to_thread(again.answer, request, body, None)
         return made[-1] if made else None
 
     def _record(self) -> RoundsRecord:
-        return RoundsRecord(self.transport, self.tenant, self.channel, Findings(), self.meter)
+        channels = self.epochs.channels
+        return RoundsRecord(self.transport, self.tenant, channels, Findings(), self.meter)
 
     async def _fold(self, record: RoundsRecord, partition: int) -> Place:
         place = await asyncio.to_thread(self.ledger.place, partition)
@@ -130,14 +134,15 @@ class PartitionFold:
         sessions: dict[bytes, _Seen] = {}
         judged = place.judged
         async for arrival, request_hash, request in record.requests(partition, place.resume):
-            if request.step == 1:
+            # Nobody goes on with a session of an earlier key epoch.
+            if request.step == 1 and arrival.key_epoch == self.epochs.key_epoch:
                 sessions[request.session] = _Seen(request.subject, arrival.offset)
             replies = record.replies.get((request.session, request.step, request_hash), [])
             # A request that was repeated may have one reply so far: each takes its own.
             given = replies.pop(0) if replies else None
             if given is not None:
                 judged = max(judged, arrival.offset + 1)
-                await self._enter(request, request_hash, given, partition)
+                await self._enter(arrival, request, request_hash, given)
             if await asyncio.to_thread(self._is_answered, request, request_hash):
                 seen = sessions.get(request.session)
                 if seen is not None:
@@ -165,14 +170,15 @@ class PartitionFold:
         return await self.transport.beginning_offset(topic_name(self.tenant.name, topic), partition)
 
     async def _enter(
-        self, request: Request, request_hash: bytes, given: RecordedReply, partition: int
+        self, arrival: Arrival, request: Request, request_hash: bytes, given: RecordedReply
     ) -> None:
         claim = None
         if request.subject.purpose == QUERY and request.step == 1 and not given.reason:
             query = await self._query(request.subject)
             if query is not None:
-                claim = Claim(request.subject.client, query.query_id, query.rows)
-        await self._enter_reply(request.session, request.step, request_hash, given, partition, claim)
+                claim = Claim(request.subject.client, query.query_id, query.rows, arrival.key_epoch)
+        place = request.session, request.step, request_hash
+        await self._enter_reply(*place, given, arrival.partition, claim)
 
     async def _enter_reply(
         self,
@@ -200,7 +206,7 @@ class PartitionFold:
         """Return whether a session has steps to come."""
         query = await self._query(seen.subject) if seen.subject.purpose == QUERY else None
         try:
-            plan = await asyncio.to_thread(self.unit.plan_of, seen.subject, query)
+            plan = await asyncio.to_thread(self.epochs.unit.plan_of, seen.subject, query)
         except (CryptoError, RemoteProtocolError, UnknownModelError):
             return False
         return seen.answered < len(plan.steps)

@@ -19,6 +19,7 @@ from pipeline.meter import Meter
 from pipeline.notices import Answered, Notices, given_refusal
 from pipeline.rounds import SecondaryRefusedError
 from pipeline.sealed_models import AbsentContent
+from pipeline.session_gate import SessionGate
 from pipeline.sessions import UNANSWERABLE, Sessions
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
@@ -68,6 +69,7 @@ class QueryDesk:
         journal: MU's.
         notices: Who tells others.
         heads: Where MU's word on its models goes before SU is asked about them.
+        gate: Through which whoever runs sessions goes.
         meter: Counts CPU and operations.
     """
 
@@ -78,6 +80,7 @@ class QueryDesk:
         journal: Journal,
         notices: Notices,
         heads: HeadBook,
+        gate: SessionGate,
         meter: Meter,
     ) -> None:
         self._transport = transport
@@ -85,6 +88,7 @@ class QueryDesk:
         self._journal = journal
         self._notices = notices
         self._heads = heads
+        self._gate = gate
         self._meter = meter
         self._answering = asyncio.Semaphore(SESSIONS_AT_ONCE)
         # While SU is away queries wait on their topic, not here.
@@ -104,12 +108,16 @@ class QueryDesk:
                 while self._held >= QUERIES_HELD:
                     self._room.clear()
                     await self._room.wait()
+                await self._gate.enter()
                 accepted = await self._accept(arrival)
-                if accepted is not None:
+                if accepted is None:
+                    self._gate.leave()
+                else:
                     self._hold(accepted)
 
     def take_up(self, entry: JournalEntry, model: ModelState) -> None:
         """Have a query answered that was open when MU stopped."""
+        self._gate.hold()
         self._hold(_Accepted(entry, model))
 
     def _hold(self, accepted: _Accepted) -> None:
@@ -125,6 +133,10 @@ class QueryDesk:
 
     async def _answer_again(self, answered: Answered, sessions: Sessions) -> None:
         asked, closing = answered.asked, answered.closing
+        if asked.sequence < self._tenant.roster.renewed_at:
+            # The secrets of its key epoch are past.
+            log.warning("answer_lost", code=ReasonCode.WRONG_KEY_EPOCH.value, sequence=asked.sequence)
+            return
         query = await stored_query(self._transport, self._tenant, asked)
         answer = given_refusal(answered, query)
         if answer is None:
@@ -192,6 +204,7 @@ class QueryDesk:
 
     def _done(self, _: object) -> None:
         self._answering.release()
+        self._gate.leave()
         self._held -= 1
         self._room.set()
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from crypto.errors import RemoteProtocolError
+from crypto.unit_channel import UnitChannel
 from pipeline.meter import Meter
 from pipeline.rounds import PARTITIONS, RoundExchange
 from pipeline.rounds_record import RecordedReply, RoundsRecord, body_hash
 from pipeline.signed_messages import place_of
+from pipeline.succession import SuccessionWatch, words
 from roles.findings import FindingCode, Place
 from roles.session import MasterProgram, Session
 from schemas.codec import encode
@@ -32,7 +34,7 @@ class RecordedExchange(RoundExchange):
     """Runs MU's programs against what SU replied then, and compares what MU asks.
 
     Args:
-        record: The rounds topics.
+        record: The rounds topics; its tenant follows what MU told of the versions in force.
         meter: Counts CPU by activity.
 
     Attributes:
@@ -51,11 +53,18 @@ class RecordedExchange(RoundExchange):
     async def open(self) -> None:
         """Read the rounds topics into an index."""
         await self._record.open()
+        # Which key epochs there are by MU's word: it stands before what was asked in one of them.
+        watch = SuccessionWatch(self._record.transport, self._record.tenant)
+        async for word in words(self._record.transport, self._record.tenant):
+            await watch.take(word)
         for partition in PARTITIONS:
             await self._record.read_replies(partition)
             async for arrival, request_hash, request in self._record.requests(partition):
                 asked = self._requests.setdefault((request.session, request.step), _Asked())
                 asked.places.setdefault(request_hash, place_of(arrival))
+
+    def go_on(self, key_epoch: int, channel: UnitChannel) -> None:
+        """Do nothing: the record opens what was sealed in any key epoch."""
 
     def beginning_of(self, session: bytes) -> Place | None:
         """Return where the first request of a session stands; None if it is not there."""

@@ -10,6 +10,7 @@ from pipeline.log_setup import get_logger
 from pipeline.mailbox import Publisher
 from pipeline.notices import Decided, Notices
 from pipeline.rounds import SecondaryRefusedError
+from pipeline.session_gate import SessionGate
 from pipeline.sessions import UNANSWERABLE, Sessions
 from pipeline.stored_chunks import store_rekeyed, stored_chunk
 from pipeline.transport import Transport
@@ -35,6 +36,7 @@ class Rekeying:
         publisher: MU's.
         held: Where accepted chunks are held.
         rekeyed: Called after every chunk that models can learn now.
+        gate: Through which whoever runs sessions goes.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Rekeying:
         publisher: Publisher,
         held: HeldChunks,
         rekeyed: Callable[[], None],
+        gate: SessionGate,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -52,6 +55,7 @@ class Rekeying:
         self._publisher = publisher
         self._held = held
         self._rekeyed = rekeyed
+        self._gate = gate
         self._wake = asyncio.Event()
         self._failures = 0
 
@@ -63,12 +67,18 @@ class Rekeying:
         """Work until cancelled."""
         while True:
             self._wake.clear()
-            if waiting := self._journal.unit.rekeying.chunks:
-                await self._rekey(waiting[0], sessions)
-            else:
+            seconds = None
+            async with self._gate.inside():
+                waiting = self._journal.unit.rekeying.chunks
+                if waiting:
+                    seconds = await self._rekey(waiting[0], sessions)
+            if seconds is None:
                 await self._wake.wait()
+            else:
+                await asyncio.sleep(seconds)
 
-    async def _rekey(self, chunk: WaitingChunk, sessions: Sessions) -> None:
+    async def _rekey(self, chunk: WaitingChunk, sessions: Sessions) -> float:
+        """Have a chunk re-keyed; return how long to wait before the next one, or the same again."""
         unit = self._journal.unit
         vectors = self._held.get(chunk.message_hash)
         if vectors is None:
@@ -76,8 +86,7 @@ class Rekeying:
         try:
             rekeyed = await sessions.rekey(chunk, vectors)
         except UNANSWERABLE as error:
-            await self._wait(chunk, error)
-            return
+            return self._failed(chunk, error)
         self._failures = 0
         # Before any model can look for it.
         self._held.replace(chunk.message_hash, rekeyed)
@@ -91,8 +100,9 @@ class Rekeying:
         await self._notices.rekeyed(Decided(entry, entry_id, closed))
         self._journal.told(entry.sequence)
         self._rekeyed()
+        return 0.0
 
-    async def _wait(self, chunk: WaitingChunk, error: PrivMLError) -> None:
+    def _failed(self, chunk: WaitingChunk, error: PrivMLError) -> float:
         reason = error.reason if isinstance(error, SecondaryRefusedError) else refusal_reason(error)
         self._failures += 1
         seconds = min(LONGEST_WAIT_SECONDS, 2.0 ** (self._failures - 1))
@@ -103,4 +113,4 @@ class Rekeying:
             attempt=self._failures,
             seconds=seconds,
         )
-        await asyncio.sleep(seconds)
+        return seconds

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from crypto.errors import SchemaError
@@ -109,6 +109,7 @@ class RoundExchange:
         channel: UnitChannel,
         meter: Meter,
     ) -> None:
+        """Take what rounds need; `channel` is that of the publisher's key epoch."""
         self._transport = transport
         self._tenant = tenant
         self._publisher = publisher
@@ -117,6 +118,11 @@ class RoundExchange:
         self._dead_letters = DeadLetters(publisher, meter)
         self._asked: dict[tuple[bytes, int], _Asked] = {}
         self._inboxes: list[Inbox] = []
+
+    def go_on(self, key_epoch: int, channel: UnitChannel) -> None:
+        """Ask in another key epoch from now on; no session is under way."""
+        self._publisher = replace(self._publisher, key_epoch=key_epoch)
+        self._channel = channel
 
     async def open(self) -> None:
         """Note where the reply topics end: replies to come are read from there."""
@@ -146,6 +152,12 @@ class RoundExchange:
             for arrival in await inbox.receive(wait_seconds=5.0):
                 if isinstance(arrival, Refused):
                     await self._dead_letters.report(arrival.arrival, arrival.reason)
+                    continue
+                if arrival.key_epoch < self._publisher.key_epoch:
+                    # To a repeated request; what it was about ended before the key epoch did.
+                    continue
+                if arrival.key_epoch > self._publisher.key_epoch:
+                    await self._dead_letters.report(arrival, ReasonCode.WRONG_KEY_EPOCH)
                     continue
                 try:
                     reply = await off_loop(len(arrival.body), open_round, self._channel, Reply, arrival)

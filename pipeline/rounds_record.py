@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from crypto.errors import SchemaError
-from crypto.unit_channel import UnitChannel, UnsealedError
+from crypto.unit_channel import UnsealedError
 from pipeline.mailbox import Inbox
 from pipeline.meter import Meter
 from pipeline.rounds import MAX_BODY_BYTES, PARTITIONS, open_round
@@ -20,6 +20,7 @@ from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.findings import FindingCode, Findings, Place
 from roles.tenant import Tenant
+from roles.unit_channels import UnitChannels
 from schemas.codec import encode
 from schemas.rounds import Reply, Request
 from schemas.topics import TopicName, topic_name
@@ -54,7 +55,7 @@ class RoundsRecord:
     Attributes:
         transport: Where the topics are; only read.
         tenant: Public facts.
-        channel: Of the unit that looks, which opens what either of them sealed.
+        channels: Of the unit that looks, which open what either of them sealed.
         findings: Where findings about what cannot be read go.
         meter: Counts what was seen.
         replies: By session, step and hash of the request, in the order in which they were given.
@@ -62,7 +63,7 @@ class RoundsRecord:
 
     transport: Transport
     tenant: Tenant
-    channel: UnitChannel
+    channels: UnitChannels
     findings: Findings
     meter: Meter
     replies: dict[tuple[bytes, int, bytes], list[RecordedReply]] = field(default_factory=dict)
@@ -114,7 +115,7 @@ class RoundsRecord:
             place.offset,
             recorded.message_hash,
         )
-        return None if arrival is None else open_round(self.channel, Reply, arrival)
+        return None if arrival is None else self._opened(Reply, arrival)
 
     async def _messages(self, topic: TopicName, partition: int, offset: int) -> AsyncIterator[Arrival]:
         name, end = topic_name(self.tenant.name, topic), self._ends[topic, partition]
@@ -136,10 +137,13 @@ class RoundsRecord:
 
     def _decoded(self, kind: type[T], arrival: Arrival) -> T | None:
         try:
-            return open_round(self.channel, kind, arrival)
+            return self._opened(kind, arrival)
         except (SchemaError, UnsealedError) as error:
             self._report(arrival, error.code)
             return None
+
+    def _opened(self, kind: type[T], arrival: Arrival) -> T:
+        return open_round(self.channels.of(arrival.key_epoch), kind, arrival)
 
     def _report(self, arrival: Arrival, reason: str) -> None:
         detail = f"not a message of who writes this topic ({reason!s})"

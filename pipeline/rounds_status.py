@@ -91,7 +91,8 @@ class RoundsStatus:
         found = []
         for message in messages:
             try:
-                envelope = open_envelope(message.value, topic, self._tenant.name, self._tenant.verifying.get)
+                sender = self._tenant.roster.sender(topic, message.offset)
+                envelope = open_envelope(message.value, topic, self._tenant.name, sender)
             except SchemaError:
                 continue
             if envelope.part == envelope.parts - 1:

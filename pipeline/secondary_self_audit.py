@@ -23,9 +23,11 @@ from roles.arrival import Arrival
 from roles.building_blocks.base_transfers import TransferBases, base_subject
 from roles.classifiers.learner import QUERY
 from roles.findings import FindingCode, Findings, Place
+from roles.head_watch import HeadWatch
 from roles.secondary_unit import SecondaryUnit
 from roles.tenant import Tenant
-from roles.unit_keys import UnitKeys, unit_channel
+from roles.unit_channels import UnitChannels
+from roles.unit_keys import UnitKeys, keys_in
 from schemas.codec import encode
 from schemas.heads import Head
 from schemas.reasons import ReasonCode
@@ -38,6 +40,7 @@ MOMENTARY_REASONS = frozenset(
         ReasonCode.CONFLICTING_REQUEST,
         ReasonCode.UNKNOWN_HEAD,
         ReasonCode.QUOTA_EXCEEDED,
+        ReasonCode.WRONG_KEY_EPOCH,
     }
 )
 """Refusals for what SU held at that moment, which the requests do not tell."""
@@ -75,7 +78,8 @@ class _SelfAudit:
     """The re-run so far.
 
     Attributes:
-        unit: SU as after a start.
+        heads: What MU has signed about its models.
+        units: SU as after a start, by key epoch.
         begun: Sessions of which the first reply was computed again.
         cut_off: Whether a session was left out because its beginning is not kept.
     """
@@ -87,21 +91,35 @@ class _SelfAudit:
     findings: Findings = field(default_factory=Findings)
     meter: Meter = field(default_factory=Meter)
     record: RoundsRecord = field(init=False)
-    unit: SecondaryUnit = field(init=False)
+    heads: HeadWatch = field(init=False)
+    units: dict[int, SecondaryUnit] = field(default_factory=dict)
     begun: set[bytes] = field(default_factory=set)
     cut_off: bool = False
     _at: Place = field(default_factory=lambda: Place(TopicName.ROUND_REQUESTS, 0, 0))
 
     def __post_init__(self) -> None:
-        keys = self.keys
-        channel = unit_channel(self.tenant, "su", keys)
-        self.record = RoundsRecord(self.transport, self.tenant, channel, self.findings, self.meter)
-        secrets = keys.theta, keys.seed, keys.delta, keys.bases, self._compare_bases
-        self.unit = SecondaryUnit(self.tenant, *secrets, self.pool, keys.strong_share)
+        channels = UnitChannels(self.tenant, "su", self.keys)
+        self.record = RoundsRecord(self.transport, self.tenant, channels, self.findings, self.meter)
+        # As an old session is looked at as well, none is forgotten.
+        self.heads = HeadWatch(self.tenant, limit=sys.maxsize)
+
+    def _unit_in(self, key_epoch: int) -> SecondaryUnit:
+        if key_epoch not in self.units:
+            began = self.tenant.roster.beginning_of(key_epoch) or self.tenant.configuration
+            tenant = self.tenant.in_key_epoch(began)
+            keys = keys_in(tenant, "su", self.keys)
+
+            def compare(bases: TransferBases) -> None:
+                self._compare_bases(keys.bases, bases)
+
+            secrets = keys.theta, keys.seed, keys.delta, keys.bases, compare
+            unit = SecondaryUnit(tenant, *secrets, self.pool, keys.strong_share)
+            unit.heads = self.heads
+            self.units[key_epoch] = unit
+        return self.units[key_epoch]
 
     async def read_heads(self) -> None:
-        """Take in every head of MU; as an old session is looked at as well, none is forgotten."""
-        self.unit.heads.limit = sys.maxsize
+        """Take in every head of MU, and every version of the configuration that it told of."""
         watch = succession.SuccessionWatch(self.transport, self.tenant)
         async for word in succession.words(self.transport, self.tenant):
             if not await watch.take(word):
@@ -115,7 +133,7 @@ class _SelfAudit:
         await heads.open()
         async for arrival, head in heads.all():
             if arrival.sender == self.tenant.party("mu").name:
-                self.unit.heads.offer(head)
+                self.heads.offer(head)
 
     async def check_partition(self, partition: int) -> None:
         """Run the sessions of a partition again, request after request."""
@@ -161,7 +179,7 @@ class _SelfAudit:
                 return
         self._at = place_of(arrival)
         body = await asyncio.to_thread(encode, request)
-        reply = await asyncio.to_thread(self.unit.answer, request, body, query)
+        reply = await asyncio.to_thread(self._unit_in(arrival.key_epoch).answer, request, body, query)
         if not reply.reason and request.step == 1:
             self.begun.add(request.session)
         own_hash = await asyncio.to_thread(lambda: body_hash(encode(reply)))
@@ -176,7 +194,7 @@ class _SelfAudit:
     async def _oldest_query(self) -> int:
         return await self.transport.beginning_offset(topic_name(self.tenant.name, TopicName.QUERIES), 0)
 
-    def _compare_bases(self, bases: TransferBases) -> None:
-        if self.keys.bases is not None and bases != self.keys.bases:
+    def _compare_bases(self, stored: TransferBases | None, bases: TransferBases) -> None:
+        if stored is not None and bases != stored:
             detail = "the base transfers, run again, give other seeds than the keystore has"
             self.findings.add(FindingCode.BASES_DIFFER, self._at, detail)

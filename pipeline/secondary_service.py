@@ -7,9 +7,10 @@ again, and goes on; the ledger holds every reply against its first issue.
 
 import asyncio
 import hashlib
+from dataclasses import replace
 
 from crypto.errors import LocalProtocolError, SchemaError
-from crypto.unit_channel import UnitChannel, UnsealedError
+from crypto.unit_channel import UnsealedError
 from pipeline import succession
 from pipeline.asked_query import asked_query
 from pipeline.dead_letters import DeadLetters
@@ -29,7 +30,7 @@ from roles.building_blocks.base_transfers import BASE
 from roles.classifiers.learner import GROW, LEARN, QUERY, REFRESH
 from roles.plan import MAX_STEPS
 from roles.rekeying import REKEY
-from roles.secondary_unit import SecondaryUnit
+from roles.secondary_epochs import SecondaryEpochs
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
 from schemas.heads import Head
@@ -65,8 +66,7 @@ class SecondaryService:
         self,
         transport: Transport,
         tenant: Tenant,
-        unit: SecondaryUnit,
-        channel: UnitChannel,
+        epochs: SecondaryEpochs,
         publisher: Publisher,
         ledger: SessionLedger,
         meter: Meter,
@@ -74,13 +74,12 @@ class SecondaryService:
     ) -> None:
         self._transport = transport
         self._tenant = tenant
-        self._unit = unit
-        self._channel = channel
+        self._epochs = epochs
         self._publisher = publisher
         self._ledger = ledger
         self._meter = meter
         self._shard = shard
-        self._fold = PartitionFold(transport, tenant, channel, unit, ledger)
+        self._fold = PartitionFold(transport, tenant, epochs, ledger)
         self._dead_letters = DeadLetters(publisher, meter)
         self._heads = Inbox(transport, tenant, TopicName.HEADS, meter=meter)
         self._cosigned = HeadBook(publisher)
@@ -126,15 +125,21 @@ class SecondaryService:
                     continue
                 self._saw(TopicName.HEADS, 0, item.offset, item.message_hash)
                 if item.kind == succession.KIND:
-                    if not await self._succession.take(item):
-                        log.warning("succession_ignored", offset=item.offset)
+                    await self._take_word(item)
                     continue
                 try:
                     head = decode(Head, item.body)
                 except SchemaError:
                     continue
-                if self._unit.heads.offer(head) and cosign:
+                if self._epochs.unit.heads.offer(head) and cosign:
                     await self._cosigned.publish(head)
+
+    async def _take_word(self, word: Arrival) -> None:
+        """Go by MU's word on the versions in force, and on to the key epoch that began with one."""
+        if not await self._succession.take(word):
+            log.warning("succession_ignored", offset=word.offset)
+        elif await asyncio.to_thread(self._epochs.follow):
+            log.info("key_epoch_begun", key_epoch=self._epochs.key_epoch)
 
     def _saw(self, topic: TopicName, partition: int, offset: int, message_hash: bytes = b"") -> None:
         """Remember how far a topic reaches; durable with the next note to the ledger."""
@@ -171,7 +176,7 @@ class SecondaryService:
                 opened_at = {
                     name: at
                     for name, at in opened_at.items()
-                    if self._unit.is_open(name) and at > behind - RESUME_WINDOW
+                    if self._epochs.unit.is_open(name) and at > behind - RESUME_WINDOW
                 }
                 place = Place(min(opened_at.values(), default=behind), max(place.judged, behind), replied)
                 await asyncio.to_thread(self._ledger.set_places, {inbox.partition: place}, self._take_marks())
@@ -186,8 +191,13 @@ class SecondaryService:
         if isinstance(item, Refused):
             await self._report(item.arrival, item.reason, place)
             return item.arrival, b"", replied
+        if item.key_epoch > self._epochs.key_epoch:
+            # MU tells of a key epoch before it asks in it.
+            async with self._turn:
+                await self._read_heads(cosign=True)
         try:
-            request = await off_loop(len(item.body), open_round, self._channel, Request, item)
+            channel = self._epochs.channels.of(item.key_epoch)
+            request = await off_loop(len(item.body), open_round, channel, Request, item)
         except (SchemaError, UnsealedError) as error:
             await self._report(item, error.code, place)
             return item, b"", replied
@@ -198,7 +208,7 @@ class SecondaryService:
             reply = await self._answer(item, request)
         # What was read before was answered before, and is there.
         if item.offset >= place.judged:
-            replied = await self._send(reply, item.partition, replied)
+            replied = await self._send(reply, item, replied)
         if reply.reason and not await asyncio.to_thread(self._was_answered, request, reply):
             await self._report(item, reply.reason, place)
         return item, request.session, replied
@@ -220,6 +230,9 @@ class SecondaryService:
             return refused(request, ReasonCode.PLAN_VIOLATION)
         if request.step == 1:
             await self._prepare(purpose)
+        if arrival.key_epoch != self._epochs.key_epoch:
+            # Its secrets are past, and with them every session: nothing more is computed with them.
+            return refused(request, ReasonCode.WRONG_KEY_EPOCH)
         # Only a session that begins needs the query; the later steps follow from it.
         if purpose == QUERY and request.step == 1:
             query = await self._query(request.subject)
@@ -233,26 +246,29 @@ class SecondaryService:
 
     async def _prepare(self, purpose: str) -> None:
         """Learn what a session that begins may rest on."""
-        if purpose != BASE and self._unit.bases is None:
-            # Another shard has run the base transfers; the keystore is that one's to write.
-            self._unit.bases = await self._fold.bases(self._unit.pool)
         if purpose in {QUERY, REFRESH, REKEY}:
             # MU publishes a head before it asks about it, and who may send before it takes them in.
             await self._read_heads(cosign=True)
+        unit = self._epochs.unit
+        if purpose != BASE and unit.bases is None:
+            # Another shard has run the base transfers; the keystore is that one's to write.
+            unit.bases = await self._fold.bases(unit.pool)
 
-    async def _send(self, reply: Reply, partition: int, replied: int) -> int:
+    async def _send(self, reply: Reply, asked: Arrival, replied: int) -> int:
         """Append a reply; return where the replies end."""
-        wires = await off_loop(size_of(reply), self._sealed, reply, partition)
+        partition = asked.partition
+        wires = await off_loop(size_of(reply), self._sealed, reply, asked)
         sent = await self._publisher.append(TopicName.ROUND_REPLIES, wires, partition=partition)
         if sent.position.offset != replied + len(wires) - 1:
             await self._fold.check_replies(partition, replied)
         self._saw(TopicName.ROUND_REPLIES, partition, sent.position.offset)
         return sent.position.offset + 1
 
-    def _sealed(self, reply: Reply, partition: int) -> list[bytes]:
-        body = encode(reply)
-        sealed = self._channel.seal(body, *place_of_round(TopicName.ROUND_REPLIES, partition))
-        return self._publisher.seal(TopicName.ROUND_REPLIES, "reply", sequence_of(body), sealed)
+    def _sealed(self, reply: Reply, asked: Arrival) -> list[bytes]:
+        body, channel = encode(reply), self._epochs.channels.of(asked.key_epoch)
+        sealed = channel.seal(body, *place_of_round(TopicName.ROUND_REPLIES, asked.partition))
+        publisher = replace(self._publisher, key_epoch=asked.key_epoch)
+        return publisher.seal(TopicName.ROUND_REPLIES, "reply", sequence_of(body), sealed)
 
     def _reply(self, request: Request, query: Query | None) -> Reply:
         body = encode(request)
@@ -260,11 +276,11 @@ class SecondaryService:
         known = self._ledger.step(request.session, request.step)
         claim = None
         if query is not None:
-            claim = Claim(request.subject.client, query.query_id, query.rows)
+            claim = Claim(request.subject.client, query.query_id, query.rows, self._epochs.key_epoch)
         refusal = self._refusal(request, request_hash, known, claim)
         if refusal:
             return refused(request, refusal)
-        reply = self._unit.answer(request, body, query)
+        reply = self._epochs.unit.answer(request, body, query)
         if reply.reason:
             return reply
         answered = Answered(request_hash, hashlib.sha256(encode(reply)).digest())
@@ -287,7 +303,8 @@ class SecondaryService:
         if session not in {None, request.session}:
             return ReasonCode.CONFLICTING_REQUEST
         quota = self._tenant.configuration.limits.query_quota
-        if session is None and self._ledger.rows_asked(claim.client) + claim.rows > quota:
+        asked = self._ledger.rows_asked(claim.client, claim.key_epoch)
+        if session is None and asked + claim.rows > quota:
             return ReasonCode.QUOTA_EXCEEDED
         return ""
 

@@ -14,7 +14,7 @@ from pipeline.high_water import Mark
 from pipeline.sqlite_file import SqliteFile
 from schemas.topics import TopicName
 
-_VERSION = 2
+_VERSION = 3
 _TABLES = """
 CREATE TABLE IF NOT EXISTS step (
     session BLOB NOT NULL, step INTEGER NOT NULL, request_hash BLOB NOT NULL, reply_hash BLOB NOT NULL,
@@ -22,9 +22,11 @@ CREATE TABLE IF NOT EXISTS step (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answered (
     client TEXT NOT NULL, query_id BLOB NOT NULL, session BLOB NOT NULL, rows INTEGER NOT NULL,
-    partition INTEGER NOT NULL, PRIMARY KEY (client, query_id)
+    partition INTEGER NOT NULL, key_epoch INTEGER NOT NULL, PRIMARY KEY (client, query_id)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS asked (client TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS asked (
+    client TEXT NOT NULL, key_epoch INTEGER NOT NULL, rows INTEGER NOT NULL, PRIMARY KEY (client, key_epoch)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS place (
     partition INTEGER PRIMARY KEY, resume INTEGER NOT NULL, judged INTEGER NOT NULL, replied INTEGER NOT NULL
 );
@@ -43,7 +45,8 @@ SELECT count(*) FROM other.step AS theirs JOIN step AS ours USING (session, step
 WHERE theirs.request_hash != ours.request_hash OR theirs.reply_hash != ours.reply_hash
 """
 _COUNT_ROWS = """
-INSERT OR REPLACE INTO asked SELECT client, sum(rows) FROM answered WHERE partition = ? GROUP BY client
+INSERT OR REPLACE INTO asked
+SELECT client, key_epoch, sum(rows) FROM answered WHERE partition = ? GROUP BY client, key_epoch
 """
 
 
@@ -63,11 +66,13 @@ class Claim:
         client: Who asks.
         query_id: The query's id.
         rows: Rows asked.
+        key_epoch: In which it is answered.
     """
 
     client: str
     query_id: bytes
     rows: int
+    key_epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +129,12 @@ class SessionLedger:
             values = (session, step, answered.request_hash, answered.reply_hash, partition)
             connection.execute("INSERT INTO step VALUES (?, ?, ?, ?, ?)", values)
             if claim is not None:
-                answering = (claim.client, claim.query_id, session, claim.rows, partition)
-                connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?, ?)", answering)
+                answering = (claim.client, claim.query_id, session, claim.rows, partition, claim.key_epoch)
+                connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?, ?, ?)", answering)
                 connection.execute(
-                    "INSERT INTO asked VALUES (?, ?)"
-                    " ON CONFLICT (client) DO UPDATE SET rows = rows + excluded.rows",
-                    (claim.client, claim.rows),
+                    "INSERT INTO asked VALUES (?, ?, ?)"
+                    " ON CONFLICT (client, key_epoch) DO UPDATE SET rows = rows + excluded.rows",
+                    (claim.client, claim.key_epoch, claim.rows),
                 )
 
     def session_of(self, client: str, query_id: bytes) -> bytes | None:
@@ -139,9 +144,10 @@ class SessionLedger:
         )
         return bytes(rows[0][0]) if rows else None
 
-    def rows_asked(self, client: str) -> int:
-        """Return how many rows were answered to a client, or are about to be."""
-        rows = self._file.rows("SELECT rows FROM asked WHERE client = ?", client)
+    def rows_asked(self, client: str, key_epoch: int) -> int:
+        """Return how many rows were answered to a client in a key epoch, or are about to be."""
+        asked = "SELECT rows FROM asked WHERE client = ? AND key_epoch = ?"
+        rows = self._file.rows(asked, client, key_epoch)
         return int(rows[0][0]) if rows else 0
 
     def place(self, partition: int) -> Place:

@@ -58,6 +58,18 @@ class Sessions:
         self._bases: asyncio.Future[TransferBases] | None = None
         self._prepared: OrderedDict[bytes, asyncio.Future[Any]] = OrderedDict()
 
+    def go_on(self, tenant: Tenant, keys: UnitKeys) -> None:
+        """Run sessions in another key epoch from now on; none is under way.
+
+        What was prepared before is of no use any more: SU has another share of it.
+        """
+        self._tenant, self._keys, self._bases = tenant, keys, None
+        self._prepared.clear()
+
+    async def meet(self) -> None:
+        """Run the base transfers if they were not run yet; raises like `answer`."""
+        await self._transfer_bases()
+
     async def answer(
         self, learner: AnyLearner, entry: JournalEntry, model: ModelState, query: Query
     ) -> Answer:

@@ -16,6 +16,7 @@ from pipeline.log_setup import get_logger
 from pipeline.mailbox import Publisher, sequence_of
 from pipeline.sealed_models import KEPT_VERSIONS, AbsentContent, seal_model, sealed_model
 from pipeline.succession import enter_versions
+from pipeline.topic_blocks import blocks_from_end
 from pipeline.transport import Message, Transport
 from roles.enrolment import NotSuccessorError
 from roles.journal_index import JournalIndex
@@ -35,7 +36,6 @@ KIND = "snapshot"
 KEPT_SNAPSHOTS = 4
 """Snapshots that a compacted topic keeps: the last of as many stretches of the journal."""
 STRETCH_ENTRIES = 512
-_BLOCK_MESSAGES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,19 +190,9 @@ async def usable_snapshot(
 
 
 async def _newest_first(transport: Transport, tenant: Tenant) -> AsyncIterator[Snapshot]:
-    name = topic_name(tenant.name, TopicName.SNAPSHOTS)
-    beginning = await transport.beginning_offset(name, 0)
-    end = await transport.end_offset(name, 0)
-    while end > beginning:
-        start = offset = max(beginning, end - _BLOCK_MESSAGES)
-        found: list[Snapshot] = []
-        while offset < end and (messages := await transport.read(name, 0, offset)):
-            block = [message for message in messages if message.offset < end]
-            found += await asyncio.to_thread(_snapshots_in, tenant, block)
-            offset = messages[-1].offset + 1
-        for snapshot in reversed(found):
+    async for block in blocks_from_end(transport, topic_name(tenant.name, TopicName.SNAPSHOTS)):
+        for snapshot in reversed(await asyncio.to_thread(_snapshots_in, tenant, block)):
             yield snapshot
-        end = start
 
 
 def _snapshots_in(tenant: Tenant, messages: list[Message]) -> list[Snapshot]:

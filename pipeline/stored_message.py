@@ -52,7 +52,8 @@ async def stored_message(
     elif last.message_id() != message_hash:
         return None
     body = b"".join(bodies)
-    return Arrival(topic, partition, offset, message_hash, last.sender, last.sequence, last.kind, body)
+    where, told = (topic, partition, offset, message_hash), (last.sender, last.sequence, last.kind)
+    return Arrival(*where, *told, body, last.key_epoch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from crypto.errors import LocalProtocolError, SchemaError
 from pipeline.mailbox import Inbox, Publisher
 from pipeline.stored_message import stored_message
+from pipeline.topic_blocks import blocks_from_end
 from pipeline.topic_cursor import arrival_of
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
@@ -21,6 +22,7 @@ from roles.roster import Change, in_force
 from roles.tenant import Tenant, configuration_digest
 from schemas.codec import decode, encode
 from schemas.configuration import MAX_CONFIGURATION_BYTES, Configuration
+from schemas.envelope import open_envelope
 from schemas.journal import EntryKind
 from schemas.succession import InForce, Succession
 from schemas.topics import TopicName, topic_name
@@ -133,6 +135,24 @@ async def words(transport: Transport, tenant: Tenant, end: int | None = None) ->
     async for message in _messages(transport, tenant, TopicName.HEADS, end):
         if isinstance(message, Arrival) and (message.sender, message.kind) == (master, KIND):
             yield message
+
+
+async def last_word(transport: Transport, tenant: Tenant) -> tuple[InForce, ...]:
+    """Return the versions that MU's last word on the heads topic speaks of; empty if there is none.
+
+    Cost:
+        Reads back over the heads that were signed after it.
+    """
+    name, master = topic_name(tenant.name, TopicName.HEADS), tenant.party("mu").name
+    async for block in blocks_from_end(transport, name):
+        for message in reversed(block):
+            try:
+                envelope = open_envelope(message.value, TopicName.HEADS, tenant.name, tenant.verifying.get)
+                if (envelope.sender, envelope.kind, envelope.parts) == (master, KIND, 1):
+                    return decode(Succession, envelope.body).versions
+            except SchemaError:
+                continue
+    return ()
 
 
 async def stray_configurations(transport: Transport, tenant: Tenant) -> list[Arrival]:

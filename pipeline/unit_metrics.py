@@ -77,7 +77,7 @@ class _UnitCollector(Collector):
                 "role": self._role,
                 "tenant": self._tenant.name,
                 "version": installed_version("privml"),
-                "key_epoch": str(self._tenant.key_epoch),
+                "key_epoch": str(self._tenant.roster.configuration().key_epoch),
                 "configuration": configuration_digest(self._tenant.configuration).hex(),
             },
         )

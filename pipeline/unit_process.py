@@ -23,9 +23,9 @@ from pipeline.transport import Transport
 from pipeline.unit_probe import UnitProbe
 from roles.chunk_encodings import ChunkEncodings
 from roles.learners import learners_of
-from roles.secondary_unit import SecondaryUnit
+from roles.secondary_epochs import SecondaryEpochs
 from roles.tenant import Tenant
-from roles.unit_keys import UnitKeys, unit_channel
+from roles.unit_keys import UnitKeys
 from schemas.topics import Role
 
 BATCH_OF_PROOFS = 128
@@ -80,10 +80,8 @@ async def run_unit(
                 await service.recover()
             else:
                 ledger = stack.enter_context(contextlib.closing(open_ledger(settings.state, shard)))
-                secrets = keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases
-                unit = SecondaryUnit(tenant, *secrets, pool, keys.strong_share)
-                channel = unit_channel(tenant, role.value, keys)
-                service = SecondaryService(transport, tenant, unit, channel, publisher, ledger, meter, shard)
+                epochs = SecondaryEpochs(tenant, keys, pool)
+                service = SecondaryService(transport, tenant, epochs, publisher, ledger, meter, shard)
             probe.started(service)
             async with asyncio.TaskGroup() as group:
                 listening = asyncio.Event()

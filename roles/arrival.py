@@ -16,6 +16,7 @@ class Arrival:
         sequence: The sender's own number.
         kind: What the sender says it is.
         body: The whole body; empty if it could not be verified.
+        key_epoch: The one that the sender names.
     """
 
     topic: str
@@ -26,6 +27,7 @@ class Arrival:
     sequence: int
     kind: str
     body: bytes = field(repr=False)
+    key_epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True)

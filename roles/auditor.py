@@ -132,7 +132,7 @@ class Auditor:
             index.rekey(entry)
         elif entry.kind == EntryKind.QUERY:
             # Its own number is in the message, which is not read: it counts for the quota alone.
-            index.add_query(entry, entry.message_hash)
+            index.add_query(entry, entry.message_hash, self.tenant.roster.key_epoch_of(entry.sequence))
 
     def withdrawn_chunk(self, entry: JournalEntry) -> AcceptedChunk | None:
         """Return where the chunk lies that an entry takes out; None if there is none to take out."""

@@ -41,6 +41,7 @@ def make_query(
     *,
     scores: bool = False,
     pool: ThreadPoolExecutor | None = None,
+    key_epoch: int | None = None,
 ) -> Query:
     """Encrypt rows under the service key and prove knowledge of them.
 
@@ -51,6 +52,7 @@ def make_query(
         coins: Fresh from the operating system; the query id comes from them too.
         scores: Ask for more than the label, where the model has more to tell.
         pool: Threads for the powers.
+        key_epoch: The one that the message will name; by default that of the learner's tenant.
 
     Security:
         Public are the client, the number of rows, the model and whether scores are asked for. All
@@ -62,10 +64,9 @@ def make_query(
     tenant = learner.tenant
     query_id = coins.bytes(QUERY_ID_BYTES)
     layouts = learner.query_layouts(len(rows))
-    context = statement_context(tenant, "client", client, TopicName.QUERIES, query_id, layouts)
-    vectors, proof = encrypt_and_prove(
-        tenant.service_key, learner.query_plaintexts(rows), context, coins, pool
-    )
+    context = statement_context(tenant, "client", client, TopicName.QUERIES, query_id, layouts, key_epoch)
+    plaintexts = learner.query_plaintexts(rows)
+    vectors, proof = encrypt_and_prove(tenant.service_key, plaintexts, context, coins, pool)
     return Query(
         query_id,
         learner.model_id,

@@ -1,7 +1,8 @@
 """The next version of a configuration: what may change, and how it is checked.
 
-Owners and clients may come, and be revoked; nothing else changes: not the modulus, the units, the data
-schema, the models or the limits. So no coin, no session and no model changes either
+Owners and clients may come, and be revoked; or the next key epoch begins, with other exchange keys of
+the units. Nothing else changes: not the modulus, the units' halves of the service key, the data schema,
+the models or the limits. So no model changes, and coins and sessions with the key epoch alone
 (docs/protocols.md §8).
 """
 
@@ -13,6 +14,7 @@ from msgspec import structs
 
 from crypto.dtpkc import PublicKey
 from crypto.errors import CryptoError, LocalProtocolError, PrivMLError
+from crypto.unit_channel import KEY_BYTES as EXCHANGE_BYTES
 from roles.arrival import Arrival
 from roles.master_unit import MasterUnit
 from roles.roster import JUDGED_TOPICS, Change
@@ -25,6 +27,7 @@ from schemas.topics import NAME_PATTERN, Role
 
 ENROLLED_ROLES = frozenset({Role.OWNER, Role.CLIENT})
 """Who may come and go while a tenant runs."""
+UNIT_ROLES = frozenset({Role.MU, Role.SU})
 
 
 class NotSuccessorError(PrivMLError):
@@ -41,6 +44,23 @@ def next_version(before: Configuration, newcomers: Sequence[Party], revoked: Seq
         version=before.version + 1,
         previous=configuration_digest(before),
         parties=(*parties, *newcomers),
+    )
+
+
+def renewed_version(before: Configuration, units: Sequence[Party]) -> Configuration:
+    """Return the version with which the next key epoch begins; not yet checked.
+
+    Args:
+        before: In force.
+        units: MU and SU as they are, but for their exchange keys of that key epoch.
+    """
+    renewed = {unit.name: unit for unit in units}
+    return structs.replace(
+        before,
+        version=before.version + 1,
+        previous=configuration_digest(before),
+        key_epoch=before.key_epoch + 1,
+        parties=tuple(renewed.get(party.name, party) for party in before.parties),
     )
 
 
@@ -61,9 +81,15 @@ def change_between(tenant: Tenant, before: Configuration, after: Configuration) 
     """
     if after.version != before.version + 1 or after.previous != configuration_digest(before):
         raise NotSuccessorError(f"version {after.version} does not continue version {before.version}")
+    renews = after.key_epoch == before.key_epoch + 1
     common = structs.replace(after, version=before.version, previous=before.previous, parties=before.parties)
-    if common != before:
-        raise NotSuccessorError("a version may change owners and clients, and nothing else")
+    if structs.replace(common, key_epoch=before.key_epoch) != before:
+        raise NotSuccessorError("a version may change owners, clients and the key epoch, and nothing else")
+    if renews:
+        _check_renewed(before.parties, after.parties)
+        return Change(after, renews=True)
+    if after.key_epoch != before.key_epoch:
+        raise NotSuccessorError(f"key epoch {after.key_epoch} does not follow key epoch {before.key_epoch}")
     if not _fits(after):
         raise NotSuccessorError(f"a configuration has at most {MAX_CONFIGURATION_BYTES} bytes")
     kept, added = after.parties[: len(before.parties)], after.parties[len(before.parties) :]
@@ -114,8 +140,11 @@ def decide_configured(
         judges_from: First offsets of chunks and queries that are judged by it.
 
     Raises:
-        NotSuccessorError: Something there was decided on by the version before.
+        NotSuccessorError: Something there was decided on by the version before, or a query is open while
+            a key epoch begins.
     """
+    if change.renews and unit.open_queries:
+        raise NotSuccessorError("a key epoch begins while no query is open")
     reached = [unit.next_offset.get((topic, 0), 0) for topic in JUDGED_TOPICS]
     if any(first < behind for first, behind in zip(judges_from, reached, strict=True)):
         raise NotSuccessorError("a version cannot judge what was decided before it")
@@ -134,6 +163,21 @@ def decide_configured(
         result=configuration_digest(change.configuration),
         judges_from=judges_from,
     )
+
+
+def _check_renewed(before: Sequence[Party], after: Sequence[Party]) -> None:
+    """Refuse anything but another exchange key of each unit."""
+    if len(before) != len(after):
+        raise NotSuccessorError("a version that begins a key epoch changes no owners and clients")
+    for old, new in zip(before, after, strict=True):
+        if old.role not in UNIT_ROLES:
+            if new != old:
+                raise NotSuccessorError(f"'{old.name}' was changed; a key epoch changes the units alone")
+            continue
+        if structs.replace(new, exchange_key=old.exchange_key) != old:
+            raise NotSuccessorError(f"of the {old.role} a key epoch changes the exchange key alone")
+        if new.exchange_key == old.exchange_key or len(new.exchange_key) != EXCHANGE_BYTES:
+            raise NotSuccessorError(f"the {old.role} has no new exchange key")
 
 
 def _fits(configuration: Configuration) -> bool:

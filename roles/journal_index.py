@@ -45,8 +45,8 @@ class JournalIndex(Protocol):
         """Return the id of the message that brought a query; None if there is none."""
         ...
 
-    def rows_asked(self, client: str) -> int:
-        """Return how many rows a client's accepted queries hold together."""
+    def rows_asked(self, client: str, key_epoch: int) -> int:
+        """Return how many rows a client's queries hold together that were accepted in a key epoch."""
         ...
 
     def add_chunk(self, entry: JournalEntry) -> None:
@@ -61,8 +61,8 @@ class JournalIndex(Protocol):
         """Mark the chunk that an entry takes out."""
         ...
 
-    def add_query(self, entry: JournalEntry, query_id: bytes) -> None:
-        """Add the query that an entry accepts."""
+    def add_query(self, entry: JournalEntry, query_id: bytes, key_epoch: int) -> None:
+        """Add the query that an entry accepts, and the key epoch in which it does."""
         ...
 
 
@@ -72,7 +72,7 @@ class MemoryIndex:
 
     chunks: dict[tuple[str, int], AcceptedChunk] = field(default_factory=dict)
     queries: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def chunk(self, owner: str, sequence: int) -> AcceptedChunk | None:
         """See `JournalIndex.chunk`."""
@@ -82,9 +82,9 @@ class MemoryIndex:
         """See `JournalIndex.query`."""
         return self.queries.get((client, query_id))
 
-    def rows_asked(self, client: str) -> int:
+    def rows_asked(self, client: str, key_epoch: int) -> int:
         """See `JournalIndex.rows_asked`."""
-        return self.rows.get(client, 0)
+        return self.rows.get((client, key_epoch), 0)
 
     def add_chunk(self, entry: JournalEntry) -> None:
         """See `JournalIndex.add_chunk`."""
@@ -103,11 +103,11 @@ class MemoryIndex:
         key = entry.sender, entry.sender_sequence
         self.chunks[key] = replace(self.chunks[key], withdrawn=True)
 
-    def add_query(self, entry: JournalEntry, query_id: bytes) -> None:
+    def add_query(self, entry: JournalEntry, query_id: bytes, key_epoch: int) -> None:
         """See `JournalIndex.add_query`."""
         if (entry.sender, query_id) not in self.queries:
             self.queries[entry.sender, query_id] = entry.message_hash
-            self.rows[entry.sender] = self.rows.get(entry.sender, 0) + entry.records
+            self.rows[entry.sender, key_epoch] = self.rows_asked(entry.sender, key_epoch) + entry.records
 
 
 def accepted_chunk(entry: JournalEntry) -> AcceptedChunk:

@@ -84,6 +84,11 @@ class MasterUnit:
         return cls(tenant, models, MemoryIndex() if index is None else index)
 
     @property
+    def key_epoch(self) -> int:
+        """The key epoch in force."""
+        return self.tenant.roster.configuration(self.configured).key_epoch
+
+    @property
     def can_withdraw(self) -> bool:
         """Whether chunks can be taken out again: not where a model learns in steps that depend on order."""
         return all(isinstance(kept.learner, CountingLearner) for kept in self.models.values())
@@ -187,7 +192,8 @@ class MasterUnit:
         answering = self.models[query.model_id].next_answering()
         if answering is None or not answering.suffices(self.tenant):
             return self.decide_reject(screened.arrival, ReasonCode.NOT_ENOUGH_RECORDS)
-        if self.index.rows_asked(client) + query.rows > self.tenant.configuration.limits.query_quota:
+        asked = self.index.rows_asked(client, self.key_epoch)
+        if asked + query.rows > self.tenant.configuration.limits.query_quota:
             return self.decide_reject(screened.arrival, ReasonCode.QUOTA_EXCEEDED)
         return self._entry(
             EntryKind.QUERY,
@@ -294,7 +300,7 @@ class MasterUnit:
             case EntryKind.QUERY:
                 kept = self._named(entry)
                 move_on(kept, self.models.values(), entry.sequence, entry_id)
-                self.index.add_query(entry, content.query_id)
+                self.index.add_query(entry, content.query_id, self.key_epoch)
                 self.open_queries[entry.message_hash] = (entry, kept.answering)
             case EntryKind.ANSWERED:
                 self._close(entry)

@@ -22,6 +22,7 @@ from schemas.chunks import Chunk, Withdrawal
 from schemas.codec import decode
 from schemas.queries import QUERY_ID_BYTES, Query
 from schemas.reasons import ReasonCode
+from schemas.topics import TopicName
 
 Proven: TypeAlias = tuple[PublicKey, Statement]
 """What a message claims to know, and the key that it encrypts under."""
@@ -94,7 +95,8 @@ def screen_chunk(encodings: ChunkEncodings, arrival: Arrival, chunk: Chunk) -> S
         raise Refusal(ReasonCode.TOO_MANY_ROWS)
     layouts = encodings.layouts(chunk.records)
     vectors = decode_vectors(tenant, chunk.vectors, encodings.names, layouts)
-    context = statement_context(tenant, "owner", arrival.sender, arrival.topic, arrival.sequence, layouts)
+    place = arrival.sender, arrival.topic, arrival.sequence
+    context = statement_context(tenant, "owner", *place, layouts, arrival.key_epoch)
     statement = _statement(tenant, vectors, chunk.proof, context)
     return ScreenedChunk(arrival, chunk.records, vectors, statement, tenant.chunk_key(arrival.sender))
 
@@ -120,13 +122,17 @@ def screen_query(learner: AnyLearner, arrival: Arrival, query: Query) -> Screene
         Refusal, CryptoError: With the reason code.
     """
     tenant = learner.tenant
+    # A query counts in the key epoch that it names; what an earlier one refused shall not come again.
+    if arrival.key_epoch != tenant.roster.key_epoch_at(TopicName.QUERIES, arrival.offset):
+        raise Refusal(ReasonCode.WRONG_KEY_EPOCH)
     if query.schema_digest != tenant.schema.digest:
         raise Refusal(ReasonCode.WRONG_SCHEMA)
     if not 1 <= query.rows <= tenant.configuration.limits.max_query_rows:
         raise Refusal(ReasonCode.TOO_MANY_ROWS)
     layouts = learner.query_layouts(query.rows)
     vectors = decode_vectors(tenant, query.vectors, learner.query_encodings, layouts)
-    context = statement_context(tenant, "client", arrival.sender, arrival.topic, query.query_id, layouts)
+    place = arrival.sender, arrival.topic, query.query_id
+    context = statement_context(tenant, "client", *place, layouts, arrival.key_epoch)
     statement = _statement(tenant, vectors, query.proof, context)
     return ScreenedQuery(arrival, query, vectors, statement, tenant.service_key)
 

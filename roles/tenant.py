@@ -6,7 +6,7 @@ the rest of the roles may trust them.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -19,8 +19,7 @@ from crypto.parameters import Parameters
 from crypto.profiles import Profile, profile
 from crypto.service_key import joint_key
 from crypto.validation import validate_parameters, validate_public_key
-from roles.classifiers.hoeffding_tree_growth import TreeSettings
-from roles.classifiers.logistic_regression_schedule import LogisticSchedule
+from roles.model_settings import logistic_schedule, tree_settings
 from roles.roster import Roster
 from schemas.codec import encode
 from schemas.configuration import Configuration, Limits, Party
@@ -68,6 +67,7 @@ class Tenant:
         verifying: Verification key and role by sender name.
         client_keys: h_C by client name.
         owner_keys: h_i by owner name; empty unless owners have keys of their own.
+        first_key_epoch: The tenant's first one, where this configuration is a later one.
         roster: Who may send what from which place on, beginning with this configuration.
     """
 
@@ -80,11 +80,14 @@ class Tenant:
     verifying: dict[str, VerifyingParty]
     client_keys: dict[str, PublicKey]
     owner_keys: dict[str, PublicKey] = field(default_factory=dict)
+    first_key_epoch: int | None = None
     roster: Roster = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # The one thing of a tenant that changes; everything else is as it was when the process started.
-        roster = Roster(self.configuration, self.verifying, self.client_keys, self.owner_keys)
+        roster = Roster(
+            self.configuration, self.verifying, self.client_keys, self.first_key_epoch, self.owner_keys
+        )
         object.__setattr__(self, "roster", roster)
 
     @property
@@ -94,8 +97,20 @@ class Tenant:
 
     @property
     def key_epoch(self) -> int:
-        """The key epoch in force."""
+        """The key epoch of whatever is made for this tenant; see `in_key_epoch`."""
         return self.configuration.key_epoch
+
+    def in_key_epoch(self, began: Configuration) -> "Tenant":
+        """Return the tenant whose sessions and channel are those of another key epoch; the roster is one.
+
+        Args:
+            began: The version with which the key epoch began.
+        """
+        if began.key_epoch == self.key_epoch:
+            return self
+        renewed = replace(self, configuration=began, digest=coin_domain(began))
+        object.__setattr__(renewed, "roster", self.roster)
+        return renewed
 
     @property
     def modulus_bits(self) -> int:
@@ -194,12 +209,15 @@ def coin_domain(configuration: Configuration) -> bytes:
     )
 
 
-def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant:
+def tenant_from(
+    configuration: Configuration, *, allow_insecure: bool, first_key_epoch: int | None = None
+) -> Tenant:
     """Check a configuration and turn it into objects.
 
     Args:
         configuration: Decoded from bytes whose signature and pin were verified.
         allow_insecure: Whether this process was started with the explicit insecure flag.
+        first_key_epoch: The tenant's first one; by default the configuration's.
 
     Raises:
         ConfigurationError: A profile below the standard without the flag, a missing unit, a
@@ -231,6 +249,7 @@ def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant
                 Ed25519PublicKey.from_public_bytes(party.verify_key),
                 configuration.key_epoch,
                 party.revoked,
+                first_key_epoch,
             )
             for party in configuration.parties
         }
@@ -263,6 +282,7 @@ def tenant_from(configuration: Configuration, *, allow_insecure: bool) -> Tenant
             for party in configuration.parties
             if party.role == "owner" and party.name in keys
         },
+        first_key_epoch=first_key_epoch,
     )
 
 
@@ -286,41 +306,6 @@ def _check_profile(chosen: Profile, *, allow_insecure: bool) -> None:
         raise ConfigurationError(
             f"profile '{chosen.name}' is not secure; start with --insecure to use it for trials"
         )
-
-
-def logistic_schedule(spec: LogisticSpec) -> LogisticSchedule:
-    """Return how a logistic regression learns.
-
-    Raises:
-        ValueError: A number is out of range.
-    """
-    return LogisticSchedule(
-        spec.passes,
-        spec.batch_records,
-        spec.rate_256,
-        spec.decay_steps,
-        spec.momentum_16,
-        spec.l2_shift,
-    )
-
-
-def tree_settings(spec: TreeSpec) -> TreeSettings:
-    """Return how a tree grows.
-
-    Raises:
-        ValueError: A number is out of range.
-    """
-    return TreeSettings(
-        spec.max_leaves,
-        spec.max_depth,
-        spec.attempt_records,
-        spec.confidence_16,
-        spec.tie_records,
-        spec.criterion,
-        spec.chunks_per_seal,
-        spec.leaves_per_attempt,
-        spec.pad_depth,
-    )
 
 
 def _check_limits(limits: Limits) -> None:
@@ -366,7 +351,13 @@ def checked_key(parameters: Parameters, tenant: str, party: Party) -> PublicKey:
 
 
 def statement_context(
-    tenant: Tenant, role: str, sender: str, topic: str, number: int | bytes, layouts: tuple[SlotLayout, ...]
+    tenant: Tenant,
+    role: str,
+    sender: str,
+    topic: str,
+    number: int | bytes,
+    layouts: tuple[SlotLayout, ...],
+    key_epoch: int | None = None,
 ) -> bytes:
     """Return the context of a proof of plaintext knowledge.
 
@@ -377,12 +368,13 @@ def statement_context(
         topic: Topic on which the message travels.
         number: The owner's sequence, or the query id.
         layouts: Layouts of the vectors proven, in order.
+        key_epoch: The one that the message names; by default the tenant's.
     """
     statements = tuple(layout.statement for layout in layouts)
     return frame(
         PROTOCOL_VERSION,
         tenant.name,
-        tenant.key_epoch,
+        tenant.key_epoch if key_epoch is None else key_epoch,
         role,
         sender,
         topic,

@@ -1,13 +1,13 @@
-"""A unit's key epoch: what key generation draws, what the keystore holds, what it publishes."""
+"""A unit's key epochs: what is drawn for each, what the keystore holds, what is published."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from crypto.coins import KEY_BYTES, Coins, Field
-from crypto.errors import InvalidKeyError
+from crypto.errors import InvalidKeyError, PrivMLError
 from crypto.key_generation import generate_weak_key
 from crypto.key_proof import prove_key
 from crypto.ot_extension import DELTA_BYTES, SEED_BYTES, ReceiverBase, SenderBase, draw_delta
@@ -35,6 +35,7 @@ class UnitKeys:
         bases: Both halves of the base transfers, once they were run.
         save: Writes named secrets to the keystore.
         strong_share: Its share of the strong key, where owners have keys of their own.
+        later: Looks up the same of a later key epoch; None where there is only the first one.
     """
 
     theta: int = field(repr=False)
@@ -44,6 +45,7 @@ class UnitKeys:
     bases: TransferBases | None = field(repr=False)
     save: Callable[[Mapping[str, bytes]], None] = field(repr=False)
     strong_share: RootShare | None = field(default=None, repr=False)
+    later: "Callable[[int], UnitKeys] | None" = field(default=None, repr=False)
 
     def store_bases(self, bases: TransferBases) -> None:
         """Keep new bases, on disk before in memory."""
@@ -54,6 +56,25 @@ class UnitKeys:
             }
         )
         self.bases = bases
+
+
+def draw_key_epoch(role: str, coins: Coins) -> dict[str, bytes]:
+    """Draw what a unit has of a key epoch: seed, Δ and exchange key.
+
+    Args:
+        role: ``mu`` or ``su``.
+        coins: Fresh from the operating system.
+    """
+    return {
+        "seed": coins.bytes(KEY_BYTES),
+        "delta": draw_delta(coins, garbling=role == "su"),
+        "exchange": coins.bytes(EXCHANGE_BYTES),
+    }
+
+
+def secret_name(name: str, key_epoch: int | None) -> str:
+    """Return under which name the keystore has a secret of a later key epoch; None stands for the first."""
+    return name if key_epoch is None else f"{name}.{key_epoch}"
 
 
 def draw_party(
@@ -92,9 +113,9 @@ def draw_party(
         public = key.public.h.to_bytes(parameters.component_bytes, "big")
         proof = prove_key(key, service_key_context(tenant, role, name), coins).encode(parameters)
     if role in {"mu", "su"}:
-        secrets["seed"] = coins.bytes(KEY_BYTES)
-        secrets["delta"] = draw_delta(coins, garbling=role == "su")
-        secrets["exchange"] = exchange_secret or coins.bytes(EXCHANGE_BYTES)
+        secrets |= draw_key_epoch(role, coins)
+        if exchange_secret is not None:
+            secrets["exchange"] = exchange_secret
     exchange = exchange_public_key(secrets["exchange"]) if "exchange" in secrets else b""
     verify = Ed25519PrivateKey.from_private_bytes(signing).public_key()
     raw = verify.public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -118,7 +139,7 @@ def strong_share_of(tenant: Tenant, role: str, secrets: Mapping[str, bytes]) -> 
         raise InvalidKeyError("this unit's keystore has no share of the strong key")
     share = decode_share(tenant.parameters, secrets["strong_share"])
     commitment = tenant.configuration.share_commitments[("mu", "su").index(role)]
-    check_share(share, commitment, share_context(tenant.name, tenant.key_epoch, role))
+    check_share(share, commitment, share_context(tenant.name, tenant.roster.first_key_epoch, role))
     return share
 
 
@@ -126,33 +147,86 @@ def unit_keys(
     role: str,
     secrets: Mapping[str, bytes],
     save: Callable[[Mapping[str, bytes]], None],
+    reread: Callable[[], Mapping[str, bytes]] | None = None,
     strong_share: RootShare | None = None,
 ) -> UnitKeys:
-    """Return a unit's keys from the secrets of its keystore.
+    """Return a unit's keys of the first key epoch from the secrets of its keystore.
 
     Args:
         role: ``mu`` or ``su``.
-        secrets: Of the keystore.
+        secrets: The keystore's.
         save: Writes named secrets to the keystore.
+        reread: Returns the secrets as they are by now, where later key epochs are looked up; by default
+            they are as they were.
         strong_share: From `strong_share_of`.
 
     Raises:
         KeyError: A secret is missing: not a unit's keystore.
         ValueError: A secret has a wrong length.
     """
+
+    def later(key_epoch: int) -> UnitKeys:
+        return _keys_of(role, secrets if reread is None else reread(), save, key_epoch)
+
+    return replace(_keys_of(role, secrets, save, None), later=later, strong_share=strong_share)
+
+
+def _keys_of(
+    role: str,
+    secrets: Mapping[str, bytes],
+    save: Callable[[Mapping[str, bytes]], None],
+    key_epoch: int | None,
+) -> UnitKeys:
+    def secret(name: str) -> bytes:
+        return secrets[secret_name(name, key_epoch)]
+
+    def save_named(changed: Mapping[str, bytes]) -> None:
+        save({secret_name(name, key_epoch): value for name, value in changed.items()})
+
     bases = None
-    if "receiver_seeds" in secrets and "sender_seeds" in secrets:
-        received = _seeds(secrets["receiver_seeds"])
+    if all(secret_name(name, key_epoch) in secrets for name in ("receiver_seeds", "sender_seeds")):
+        received = _seeds(secret("receiver_seeds"))
         half = len(received) // 2
-        sent = _seeds(secrets["sender_seeds"])
         build = SenderBase.for_garbling if role == "su" else SenderBase
-        bases = TransferBases(build(secrets["delta"], sent), ReceiverBase(received[:half], received[half:]))
+        sender = build(secret("delta"), _seeds(secret("sender_seeds")))
+        bases = TransferBases(sender, ReceiverBase(received[:half], received[half:]))
     lengths = {"delta": DELTA_BYTES, "seed": KEY_BYTES, "exchange": EXCHANGE_BYTES}
-    if any(len(secrets[name]) != length for name, length in lengths.items()):
+    if any(len(secret(name)) != length for name, length in lengths.items()):
         raise ValueError("a secret has a wrong length")
     theta = int.from_bytes(secrets["theta"], "big")
-    drawn = secrets["seed"], secrets["delta"], secrets["exchange"]
-    return UnitKeys(theta, *drawn, bases, save, strong_share)
+    return UnitKeys(theta, secret("seed"), secret("delta"), secret("exchange"), bases, save_named)
+
+
+class MissingKeysError(PrivMLError):
+    """A unit's keystore has not the secrets of a key epoch that is in force."""
+
+    code = "invalid_keystore"
+
+
+def keys_in(tenant: Tenant, role: str, keys: UnitKeys) -> UnitKeys:
+    """Return a unit's keys of the key epoch of a tenant.
+
+    Args:
+        tenant: See `Tenant.in_key_epoch`.
+        role: ``mu`` or ``su``.
+        keys: Of the first key epoch.
+
+    Raises:
+        MissingKeysError: The keystore does not have them, or others than the authority has signed.
+    """
+    if tenant.key_epoch == tenant.roster.first_key_epoch:
+        return keys
+    try:
+        found = None if keys.later is None else keys.later(tenant.key_epoch)
+    except (KeyError, ValueError):
+        found = None
+    if found is None or exchange_public_key(found.exchange) != tenant.party(role).exchange_key:
+        raise MissingKeysError(
+            f"the keystore has no secrets of key epoch {tenant.key_epoch}, or others than the authority "
+            f"signed: put the keystore here with which `privml {role} rekey` was run"
+        )
+    # Of the strong key there is one share, in all key epochs.
+    return replace(found, strong_share=keys.strong_share)
 
 
 def unit_channel(tenant: Tenant, role: str, keys: UnitKeys) -> UnitChannel:

@@ -21,6 +21,11 @@ class UnitTotals(MasterUnit):
     It need not have seen every entry: what an earlier one accepted may be withdrawn all the same.
     """
 
+    @property
+    def key_epoch(self) -> int:
+        """The first key epoch, whatever is in force: totals are not counted by it."""
+        return self.tenant.roster.first_key_epoch
+
     def _take_in(self, chunk: WaitingChunk, vectors: Vectors) -> None:
         del vectors
         for kept in self.models.values():

@@ -79,13 +79,28 @@ class Envelope(WireStruct):
 
 @dataclass(frozen=True, slots=True)
 class VerifyingParty:
-    """What the signed configuration says of a sender."""
+    """What the signed configuration says of a sender.
+
+    Attributes:
+        name: As in the envelope.
+        role: What it may write.
+        key: Its verification key.
+        key_epoch: The last key epoch that its message may name.
+        revoked: Whether it may send nothing any more.
+        first_key_epoch: The first one that it may name; None if `key_epoch` is the only one.
+    """
 
     name: str
     role: Role
     key: Ed25519PublicKey
     key_epoch: int
     revoked: bool = False
+    first_key_epoch: int | None = None
+
+    def may_name(self, key_epoch: int) -> bool:
+        """Return whether a message may name a key epoch; what that means is up to its topic."""
+        first = self.key_epoch if self.first_key_epoch is None else self.first_key_epoch
+        return first <= key_epoch <= self.key_epoch
 
 
 class _Signed(WireStruct):
@@ -212,7 +227,7 @@ def accept_claim(claim: Claim, topic: str, tenant: str) -> Envelope:
         raise WrongTopicError(f"signed for another topic than {topic}")
     if envelope.tenant != tenant:
         raise WrongTenantError(f"signed for another tenant than {tenant}")
-    if envelope.key_epoch != claim.party.key_epoch:
+    if not claim.party.may_name(envelope.key_epoch):
         raise WrongKeyEpochError(f"key epoch {envelope.key_epoch}, expected {claim.party.key_epoch}")
     return envelope
 

@@ -359,6 +359,8 @@ def test_objects_have_the_fields_of_the_cli_page(by_hand: tuple[Path, str]) -> N
     printed += privml(folder, "replay", "--to", f"log:{folder / 'again'}")
     printed += privml(folder, "authority", "enroll", "--client", "e")
     printed += privml(folder, "authority", "revoke", "e")
+    printed += privml(folder, "mu", "rekey", "--public", "mu-2.pub")
+    printed += privml(folder, "authority", "renew", "--unit-key", "mu-2.pub")
     printed += privml(folder, "backup", "c.backup", "--party", "c")
     (folder / "tenant" / "keys" / "c.key").unlink()
     printed += privml(folder, "restore", "c.backup")

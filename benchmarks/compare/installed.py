@@ -30,9 +30,15 @@ PEERS = {
     "heu": ("sf-heu==0.5.2b0",),
     "tenseal": ("tenseal==0.3.18",),
     "spu": ("spu==0.9.5",),
+    "mpyc": ("mpyc==0.11", "numpy", "gmpy2"),
     "openfhe": ("openfhe==1.6.1.0.22.4",),
 }
 """What to install, by the module that must import afterwards."""
+UNTRIED = {
+    "concrete.ml": "not installed: concrete-ml 1.9.0 wants torch 2.3.1, which does not import without CUDA's "
+    "libraries; together the wheels are 3.3 GB, and at most 2 GB are taken",
+}
+"""What is never installed, and why."""
 TASKS = {"bayes": BAYES, "logistic": LOGISTIC, "linear": LINEAR}
 
 
@@ -93,11 +99,11 @@ def _install(module: str, packages: tuple[str, ...]) -> str:
 
 
 def found_peers() -> dict[str, str]:
-    """Return what `install` found; nothing if it was never run."""
+    """Return what `install` found, and what is never tried."""
     if not FOUND.is_file():
-        return dict.fromkeys(PEERS, "not installed: run `make peers`")
+        return dict.fromkeys(PEERS, "not installed: run `make peers`") | UNTRIED
     found: dict[str, str] = json.loads(FOUND.read_text(encoding="utf-8"))
-    return found
+    return found | UNTRIED
 
 
 def entries(programs: list[Program]) -> Iterator[Entry | str]:
@@ -106,23 +112,11 @@ def entries(programs: list[Program]) -> Iterator[Entry | str]:
     for program in programs:
         if missing.get(program.peer, "not asked for"):
             continue
-        try:
-            ended = subprocess.run(
-                [FOLDER / "bin" / "python", PROGRAMS / program.file],
-                input=json.dumps(program.task),
-                check=False,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS_TO_RUN,
-            )
-        except subprocess.TimeoutExpired:
-            yield f"{program.system} takes more than {SECONDS_TO_RUN} s"
+        found = run(program.file, program.task, program.system)
+        if isinstance(found, str):
+            yield found
             continue
-        if ended.returncode:
-            last = (ended.stderr.strip() or "no message").splitlines()[-1]
-            yield f"{program.system} ended with an error: {last[:MESSAGE_LENGTH]}"
-            continue
-        for figures in json.loads(ended.stdout):
+        for figures in found:
             name = figures.pop("task")
             yield Entry(
                 TASKS[name],
@@ -132,6 +126,25 @@ def entries(programs: list[Program]) -> Iterator[Entry | str]:
                 program.trust[name],
                 **figures,
             )
+
+
+def run(file: str, task: Mapping[str, Any], system: str) -> Any:
+    """Run a peer's program and return what it printed, or a sentence that says how it failed."""
+    try:
+        ended = subprocess.run(
+            [FOLDER / "bin" / "python", PROGRAMS / file],
+            input=json.dumps(task),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_TO_RUN,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{system} takes more than {SECONDS_TO_RUN} s"
+    if ended.returncode:
+        last = (ended.stderr.strip() or "no message").splitlines()[-1]
+        return f"{system} ended with an error: {last[:MESSAGE_LENGTH]}"
+    return json.loads(ended.stdout)
 
 
 def programs(*, quick: bool) -> list[Program]:
@@ -169,6 +182,16 @@ def programs(*, quick: bool) -> list[Program]:
             ("ABY3", 3, "three servers, no two of whom collude; nobody learns the model"),
         )
     ]
+    sharing.append(
+        Program(
+            "mpyc",
+            "mpyc_logistic.py",
+            "secret shares: MPyC, cubic sigmoid, rate 1",
+            "statistical, 30 bits of masks",
+            {"logistic": "three servers, no two of whom collude; nobody learns the model"},
+            logistic,
+        )
+    )
     return [
         *adding,
         Program(
@@ -232,5 +255,6 @@ def _logistic_task(*, quick: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for name, reason in install().items():
+    install()
+    for name, reason in found_peers().items():
         print(f"{name}: {reason or 'installed'}")

@@ -10,6 +10,7 @@ from benchmarks.machine import Machine, this_machine
 from benchmarks.measure import Benchmark, PowerMeter, measure
 from benchmarks.page import write_between
 from benchmarks.report import number_text, seconds_text
+from benchmarks.scaling import cores
 from benchmarks.scaling.axes import AXES, Axis
 from benchmarks.scaling.fit import Point, PowerLaw, power_law
 from benchmarks.scaling.laboratory import Laboratory
@@ -26,7 +27,8 @@ Measured = tuple[Axis, list[Point], PowerLaw]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the axes and return the exit code: 0 whatever the figures are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.add_argument("--only", action="append", choices=[axis.name for axis in AXES], help="repeatable")
+    names = [*(axis.name for axis in AXES), cores.NAME]
+    parser.add_argument("--only", action="append", choices=names, help="repeatable")
     parser.add_argument("--profile", choices=PROFILES, default=DEFAULT_PROFILE, help="where it is not varied")
     parser.add_argument("--quick", action="store_true", help="two repetitions, fewer points; not for quoting")
     parser.add_argument(
@@ -39,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     laboratory = Laboratory(profile(options.profile), options.quick)
     chosen = [axis for axis in AXES if not options.only or axis.name in options.only]
     measured = [run(axis, laboratory) for axis in chosen]
-    text = report(machine, laboratory, measured)
+    by_cores = cores.measured(laboratory) if not options.only or cores.NAME in options.only else []
+    text = report(machine, laboratory, measured, by_cores)
     if options.write_docs:
         for axis, points, law in measured:
             (FOLDER / f"scaling_{axis.name}.svg").write_text(chart(axis, points, law), encoding="utf-8")
@@ -80,25 +83,30 @@ def chart(axis: Axis, points: Sequence[Point], law: PowerLaw) -> str:
     )
 
 
-def report(machine: Machine, laboratory: Laboratory, measured: Sequence[Measured]) -> str:
-    """Return the table and the charts as Markdown."""
+def report(
+    machine: Machine,
+    laboratory: Laboratory,
+    measured: Sequence[Measured],
+    by_cores: Sequence[cores.CoreTimes] = (),
+) -> str:
+    """Return the tables and the charts as Markdown."""
     lines = [
         f"{machine.date}, {machine.cpu}, {machine.cores} cores (load {machine.load:g} before the run), "
         f"Python {machine.python}, PrivML {machine.privml}, profile `{laboratory.profile.name}`."
     ]
     if laboratory.quick:
         lines += ["", "**Made with `--quick` on a machine that did other things too: not to be quoted.**"]
-    lines += [
-        "",
-        "| what is timed | grows | CPU, median (range) at every size | exponent | last two sizes | growth |",
-        "| --- | --- | --- | ---: | ---: | --- |",
-    ]
+    if measured:
+        head = ("what is timed", "grows", "CPU, median (range) at every size", "exponent", "last two sizes")
+        lines += ["", f"| {' | '.join(head)} | growth |", "| --- | --- | --- | ---: | ---: | --- |"]
     for axis, points, law in measured:
         cells = "; ".join(_cell(point) for point in points)
         exponent = f"{law.exponent:.2f} ± {law.error:.2f}"
         lines.append(
             f"| {axis.title} | {axis.quantity} | {cells} | {exponent} | {law.last:.2f} | {law.name} |"
         )
+    if by_cores:
+        lines += ["", *cores.table(by_cores)]
     for axis, _, _ in measured:
         lines += ["", f"![{axis.title}, by {axis.quantity}](scaling_{axis.name}.svg)"]
     return "\n".join(lines)

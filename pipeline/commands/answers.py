@@ -79,14 +79,14 @@ async def _answers(
     from contextlib import aclosing, closing
 
     from pipeline.answer_feed import AnswerFeed
-    from pipeline.configurations import fetch_tenant
+    from pipeline.configurations import fetch_sending_tenant
     from pipeline.parties import open_identity
     from pipeline.query_book import QueryBook
     from pipeline.topic_urls import open_transport
 
     keystore, passphrase_file, passphrase_fd = keys
     async with open_transport(settings.transport) as transport:
-        tenant = await fetch_tenant(settings, transport, remember=True)
+        tenant = await fetch_sending_tenant(settings, transport)
         identity = open_identity(
             settings,
             tenant,

@@ -9,6 +9,7 @@ import typer
 
 from pipeline.commands.enrolment import add_enrolment
 from pipeline.commands.output import JsonOption, Output, progress
+from pipeline.commands.renewal import add_renewal
 from schemas.topics import NAME_PATTERN, TENANT_PATTERN, Role
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Set a tenant up: parameters, keys, signed configuration.")
 add_enrolment(app)
+add_renewal(app)
 
 
 @app.command()
@@ -93,7 +95,7 @@ def init(
     ] = None,
     max_query_rows: Annotated[int, typer.Option(min=1, max=1000, help="Most rows in a query message.")] = 100,
     query_quota: Annotated[
-        int, typer.Option(min=1, help="Most rows that one client may ask of one tenant, ever.")
+        int, typer.Option(min=1, help="Most rows that one client may ask in a key epoch.")
     ] = 1 << 20,
     unit_key: Annotated[
         list[Path] | None,

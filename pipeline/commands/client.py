@@ -159,7 +159,7 @@ async def _predict(
 
     from crypto.plaintext_proof import table_bits
     from pipeline.client_service import ClientService
-    from pipeline.configurations import fetch_tenant
+    from pipeline.configurations import fetch_key_epoch, fetch_sending_tenant
     from pipeline.meter import Meter
     from pipeline.parties import open_identity
     from pipeline.query_book import QueryBook
@@ -171,7 +171,7 @@ async def _predict(
     loop = asyncio.get_running_loop()
     started = loop.time()
     async with open_transport(settings.transport) as transport:
-        tenant = await fetch_tenant(settings, transport, remember=True)
+        tenant = await fetch_sending_tenant(settings, transport)
         model = model_id or tenant.configuration.models[0].model_id
         learner = learner_of(tenant, tenant.model(model))
         identity = open_identity(
@@ -193,7 +193,11 @@ async def _predict(
             tenant.service_key.prepare, 6, table_bits(tenant.parameters.profile, ciphertexts)
         )
         with closing(QueryBook(book_of(settings, client))) as book, progress() as bar:
-            asks = ClientService(transport, tenant, key, publisher, meter, book=book)
+            asks = ClientService(
+                *(transport, tenant, key, publisher, meter),
+                book=book,
+                key_epoch=lambda: fetch_key_epoch(settings, transport),
+            )
             await asks.open(model)
             asker = RowAsker(asks, learner, timeout_seconds, scores=scores)
             task = bar.add_task("asking", total=None)

@@ -1,7 +1,8 @@
 """`privml authority enroll` and `privml authority revoke`: owners and clients come and go."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,9 @@ from pipeline.commands.output import JsonOption, Output
 from schemas.topics import Role
 
 if TYPE_CHECKING:
+    from pipeline.parties import Identity
     from pipeline.settings import Settings
+    from pipeline.transport import Transport
     from schemas.configuration import Configuration, UnitPublicKey
 
 
@@ -54,7 +57,7 @@ def enroll(
 
     The units take it up by themselves. Whoever pinned an earlier version goes on with its settings file.
     """
-    from pipeline.enrolling import check_names, parameters_file
+    from pipeline.enrolling import check_names, parameters_file, publish_next_version
     from pipeline.party_keys import read_public_key, spawn_parties
     from pipeline.settings import SettingsError
 
@@ -64,8 +67,9 @@ def enroll(
         raise typer.BadParameter("say whom to enroll", param_hint="--key / --owner / --client")
     keys = [read_public_key(path) for path in key or []]
     output = Output(json)
+    coming: list[UnitPublicKey] = []
 
-    def newcomers(settings: "Settings", configuration: "Configuration") -> "Sequence[UnitPublicKey]":
+    def newcomers(settings: "Settings", configuration: "Configuration") -> "list[UnitPublicKey]":
         check_names(configuration, [*(one.party.name for one in keys), *(name for _, name in drawn)])
         if not drawn:
             return keys
@@ -76,9 +80,14 @@ def enroll(
         file = parameters_file(settings, configuration)
         return [*keys, *spawn_parties(file, settings.keys, sealed_by, drawn)]
 
-    version, parties = _next_version(
-        (keystore, passphrase_file, passphrase_fd), config, transport, newcomers, (), insecure=insecure
+    async def publish(signing: "Signing") -> "Configuration":
+        coming[:] = await asyncio.to_thread(newcomers, signing.settings, signing.newest)
+        return await publish_next_version(*signing.place, coming, (), insecure=insecure)
+
+    version = sign_next_version(
+        (keystore, passphrase_file, passphrase_fd), config, transport, publish, insecure=insecure
     )
+    parties = [{"name": one.party.name, "role": one.party.role} for one in coming]
     names = ", ".join(f"{party['role']} '{party['name']}'" for party in parties)
     output.say(f"version {version['version']} of the configuration has {names}")
     output.result("enroll", {**version, "parties": parties})
@@ -99,29 +108,54 @@ def revoke(
     Chunks that were accepted before stay in the models, and queries are answered. For ever: a name
     that was revoked is not given again.
     """
+    from pipeline.enrolling import publish_next_version
+
     output = Output(json)
-    version, _ = _next_version(
-        *((keystore, passphrase_file, passphrase_fd), config, transport, lambda *_: (), name),
-        insecure=insecure,
+
+    async def publish(signing: "Signing") -> "Configuration":
+        return await publish_next_version(*signing.place, (), name, insecure=insecure)
+
+    version = sign_next_version(
+        (keystore, passphrase_file, passphrase_fd), config, transport, publish, insecure=insecure
     )
     output.say(f"version {version['version']} of the configuration revokes {', '.join(name)}")
     output.result("revoke", {**version, "revoked": name})
 
 
-def _next_version(
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What a command of the authority signs with.
+
+    Attributes:
+        settings: Of this host.
+        transport: Where the topics are, open.
+        authority: Its keystore, open.
+        newest: The newest version of the configuration.
+    """
+
+    settings: "Settings"
+    transport: "Transport"
+    authority: "Identity"
+    newest: "Configuration"
+
+    @property
+    def place(self) -> "tuple[Settings, Transport, Identity]":
+        """All but the version."""
+        return self.settings, self.transport, self.authority
+
+
+def sign_next_version(
     keys: tuple[Path | None, Path | None, int | None],
     config: Path | None,
     transport_url: str | None,
-    newcomers: Any,
-    revoked: Sequence[str],
+    publish: "Callable[[Signing], Awaitable[Configuration]]",
     *,
     insecure: bool,
-) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """Open the authority's keystore, publish the next version; return it, and who is new, for people."""
+) -> dict[str, Any]:
+    """Open the authority's keystore, let a version be published, and return what all such commands tell."""
     from dataclasses import replace
 
     from pipeline.configurations import fetch_versions
-    from pipeline.enrolling import publish_next_version
     from pipeline.parties import open_identity
     from pipeline.settings import load_settings, settings_path
     from pipeline.topic_urls import open_transport
@@ -132,7 +166,7 @@ def _next_version(
     if transport_url is not None:
         settings = replace(settings, transport=transport_url)
 
-    async def run() -> tuple[dict[str, Any], list[dict[str, str]]]:
+    async def run() -> dict[str, Any]:
         async with open_transport(settings.transport) as transport:
             versions = await fetch_versions(settings, transport, insecure=insecure)
             authority = open_identity(
@@ -144,15 +178,11 @@ def _next_version(
                 passphrase_file=passphrase_file,
                 passphrase_fd=passphrase_fd,
             )
-            coming = await asyncio.to_thread(newcomers, settings, versions.newest)
-            version = await publish_next_version(
-                settings, transport, authority, coming, revoked, insecure=insecure
-            )
-        told = {
+            version = await publish(Signing(settings, transport, authority, versions.newest))
+        return {
             "tenant": version.tenant,
             "version": version.version,
             "configuration_sha256": configuration_digest(version).hex(),
         }
-        return told, [{"name": one.party.name, "role": one.party.role} for one in coming]
 
     return asyncio.run(run())

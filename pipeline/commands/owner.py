@@ -225,7 +225,7 @@ def _as_owner(
 ) -> dict[str, Any]:
     from dataclasses import replace
 
-    from pipeline.configurations import fetch_tenant
+    from pipeline.configurations import fetch_sending_tenant
     from pipeline.meter import Meter
     from pipeline.outbox import Outbox
     from pipeline.owner_service import OwnerService, prepare_tables
@@ -240,7 +240,7 @@ def _as_owner(
 
     async def run() -> dict[str, Any]:
         async with open_transport(settings.transport) as transport:
-            tenant = await fetch_tenant(settings, transport, remember=True)
+            tenant = await fetch_sending_tenant(settings, transport)
             identity = open_identity(
                 settings,
                 tenant,

@@ -17,11 +17,14 @@ from pipeline.commands.options import (
     TransportOption,
 )
 from pipeline.commands.output import JsonOption, Output, write_object
+from pipeline.commands.renewal import add_rekey
 from pipeline.commands.running import run_service
 from pipeline.commands.self_audit import add_self_audit
 from schemas.topics import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeline.health_server import MetricsAddress
     from pipeline.parties import Identity
     from pipeline.settings import Settings
@@ -40,6 +43,8 @@ add_keygen(mu_app, Role.MU)
 add_keygen(su_app, Role.SU)
 add_exchange_key(mu_app, Role.MU)
 add_exchange_key(su_app, Role.SU)
+add_rekey(mu_app, Role.MU)
+add_rekey(su_app, Role.SU)
 add_self_audit(mu_app, Role.MU)
 add_self_audit(su_app, Role.SU)
 
@@ -146,7 +151,13 @@ async def _serve(
             passphrase_fd=passphrase_fd,
         )
         store = identity.keystore
-        unit: UnitKeys = identity.unit_keys(tenant, lambda secrets: store.update(**secrets))
+
+        def save(secrets: "Mapping[str, bytes]") -> None:
+            # `rekey` may have added the secrets of the next key epoch meanwhile.
+            store.reread()
+            store.update(**secrets)
+
+        unit: UnitKeys = identity.unit_keys(tenant, save, store.reread)
 
         def ready(served: str | None) -> None:
             output.say("ready" if served is None else f"ready; metrics at http://{served}/metrics")

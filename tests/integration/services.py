@@ -26,7 +26,7 @@ from crypto.dtpkc import WeakPrivateKey
 from crypto.key_generation import generate_weak_key
 from crypto.key_proof import prove_key
 from crypto.share_sealing import encode_share
-from crypto.unit_channel import UnitChannel
+from crypto.unit_channel import UnitChannel, exchange_public_key
 from pipeline.client_service import Answered as Labels
 from pipeline.client_service import ClientService
 from pipeline.journal_fold import fold_journal
@@ -41,18 +41,28 @@ from pipeline.rounds import place_of_round
 from pipeline.secondary_service import SecondaryService
 from pipeline.session_ledger import SessionLedger
 from pipeline.shard import WHOLE, Shard
+from pipeline.succession import last_word
 from pipeline.transport import Message, Position, Transport
 from roles.classifiers.naive_bayes_table import TableShape
 from roles.classifiers.naive_bayes_twin import NaiveBayesTwin
 from roles.client import make_query, read_answer
 from roles.encoding import EncodedRecords, count_table
-from roles.enrolment import next_version
+from roles.enrolment import next_version, renewed_version
 from roles.learners import AnyLearner, learner_of
 from roles.master_unit import MasterUnit
 from roles.model_state import ModelState
-from roles.secondary_unit import SecondaryUnit
-from roles.tenant import Tenant, service_key_context
-from roles.unit_keys import UnitKeys, draw_party, strong_share_of, unit_channel, unit_keys
+from roles.secondary_epochs import SecondaryEpochs
+from roles.tenant import Tenant, configuration_digest, service_key_context
+from roles.unit_keys import (
+    UnitKeys,
+    draw_key_epoch,
+    draw_party,
+    keys_in,
+    secret_name,
+    strong_share_of,
+    unit_channel,
+    unit_keys,
+)
 from schemas.codec import decode, encode
 from schemas.configuration import Configuration, Limits, Party
 from schemas.data_schema import DataSchema
@@ -155,7 +165,13 @@ class UnitMemory:
 
         secrets = dict(self.secrets)
         share = None if tenant is None else strong_share_of(tenant, self.role, secrets)
-        return unit_keys(self.role, secrets, save, share)
+        return unit_keys(self.role, secrets, save, lambda: dict(self.secrets), share)
+
+    def rekey(self, key_epoch: int) -> bytes:
+        """Draw the secrets of a later key epoch; return the exchange key of it."""
+        drawn = draw_key_epoch(self.role, seeded_coins(f"{self.role} in key epoch {key_epoch}"))
+        self.secrets |= {secret_name(name, key_epoch): value for name, value in drawn.items()}
+        return exchange_public_key(drawn["exchange"])
 
 
 class House:
@@ -223,6 +239,7 @@ class House:
         }
         self.configurations: list[Configuration] = [self.tenant.configuration]
         self.meters = {"mu": Meter(), "su": Meter()}
+        self.key_epoch = 1
 
     def _party(self, name: str, role: Role) -> Party:
         verify = self.signing[name].public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -253,9 +270,10 @@ class House:
     def publisher(self, name: str, transport: Transport | None = None) -> Publisher:
         """Return what signs and appends as a party."""
         handle = transport or self.transport()
-        if self.part_limit is None:
-            return Publisher(handle, self.tenant.name, name, 1, self.signing[name])
-        return SplittingPublisher(handle, self.tenant.name, name, 1, self.signing[name], self.part_limit)
+        # What units and the authority sign names the first key epoch for ever.
+        key_epoch = 1 if name in {"mu", "su", "authority"} else self.key_epoch
+        signs = handle, self.tenant.name, name, key_epoch, self.signing[name]
+        return Publisher(*signs) if self.part_limit is None else SplittingPublisher(*signs, self.part_limit)
 
     @contextlib.asynccontextmanager
     async def mu(self, transport: Transport | None = None) -> AsyncIterator[MasterService]:
@@ -278,14 +296,10 @@ class House:
         """Run SU, or a shard of it, around the block."""
         handle = transport or self.transport()
         with contextlib.closing(ledger or self.ledger(shard)) as opened, ThreadPoolExecutor(1) as pool:
-            keys, tenant = self.units["su"].open(self.tenant), replace(self.tenant)
-            opened_keys = keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases
-            unit = SecondaryUnit(tenant, *opened_keys, pool, keys.strong_share)
+            tenant = replace(self.tenant)
+            epochs = SecondaryEpochs(tenant, self.units["su"].open(self.tenant), pool)
             publisher = self.publisher("su", handle)
-            channel = unit_channel(tenant, "su", keys)
-            service = SecondaryService(
-                handle, tenant, unit, channel, publisher, opened, self.meters["su"], shard
-            )
+            service = SecondaryService(handle, tenant, epochs, publisher, opened, self.meters["su"], shard)
             async with _running(service):
                 yield service
 
@@ -299,6 +313,12 @@ class House:
     def channel(self) -> UnitChannel:
         """The channel between the units, as either of them has it."""
         return unit_channel(self.tenant, "mu", self.units["mu"].open())
+
+    def channel_in(self, key_epoch: int) -> UnitChannel:
+        """Return the channel of a key epoch, whether or not it is in force."""
+        began = next(one for one in self.configurations if one.key_epoch == key_epoch)
+        tenant = self.tenant.in_key_epoch(began)
+        return unit_channel(tenant, "mu", keys_in(tenant, "mu", self.units["mu"].open()))
 
     def round_body(self, topic: TopicName, partition: int, wire: bytes) -> bytes:
         """Return the body of a round, unsealed."""
@@ -319,7 +339,7 @@ class House:
     def owner(self, name: str = "a", publisher: Publisher | None = None) -> OwnerService:
         """Return an owner as a starting command has it."""
         sender = publisher or self.publisher(name)
-        return OwnerService(sender.transport, self.tenant, sender, self.outbox(name), Meter())
+        return OwnerService(sender.transport, self.sending_tenant(), sender, self.outbox(name), Meter())
 
     def outbox(self, name: str) -> Outbox:
         """Return an owner's outbox."""
@@ -329,9 +349,22 @@ class House:
         """Return a client that listens for its answers."""
         sender = publisher or self.publisher(name)
         key = self.client_keys[name]
-        service = ClientService(sender.transport, self.tenant, key, sender, Meter())
+        tenant = self.sending_tenant()
+        service = ClientService(sender.transport, tenant, key, sender, Meter(), key_epoch=self.look_up)
         await service.open(MODEL)
         return service
+
+    def sending_tenant(self) -> Tenant:
+        """Return the tenant as owners and clients have it."""
+        configuration = structs.replace(self.tenant.configuration, key_epoch=self.key_epoch)
+        return replace(self.tenant, configuration=configuration, first_key_epoch=1)
+
+    async def look_up(self) -> int:
+        """Return the key epoch in force by MU's word, and go by it."""
+        told = await last_word(self.transport(), self.tenant)
+        versions = {configuration_digest(one): one.key_epoch for one in self.configurations}
+        self.key_epoch = max((versions[one.configuration] for one in told), default=1)
+        return self.key_epoch
 
     # --- what they do
 
@@ -359,7 +392,7 @@ class House:
     async def put_query(self, rows: EncodedRecords, client: str = "c", seed: int = 0) -> Query:
         """Put a query on its topic without waiting for its answer."""
         coins = seeded_coins(f"query {client} {seed}")
-        query = make_query(self.learner(), client, rows, coins)
+        query = make_query(self.learner(), client, rows, coins, key_epoch=self.key_epoch)
         await self.put(client, TopicName.QUERIES, "query", encode(query))
         return query
 
@@ -394,6 +427,25 @@ class House:
         self.configurations.append(version)
         await self.put_configuration(version)
         return version
+
+    async def renew(self) -> Configuration:
+        """Draw the units' secrets of the next key epoch, and publish the version with which it begins."""
+        if not self.messages(TopicName.CONFIG):
+            await self.put_configuration(self.configurations[0])
+        version = self.renewed()
+        self.configurations.append(version)
+        await self.put_configuration(version)
+        return version
+
+    def renewed(self) -> Configuration:
+        """Return the version with which the next key epoch begins, and draw the units' secrets of it."""
+        before = self.configurations[-1]
+        units = [
+            structs.replace(party, exchange_key=self.units[party.role].rekey(before.key_epoch + 1))
+            for party in before.parties
+            if party.role in self.units
+        ]
+        return renewed_version(before, units)
 
     async def put_configuration(self, version: Configuration, sender: str = "authority") -> None:
         """Put a configuration on its topic, signed by anybody."""

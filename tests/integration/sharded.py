@@ -17,7 +17,8 @@ from pipeline.settings import load_settings
 from pipeline.shard import LEDGERS
 from pipeline.topic_urls import open_transport
 from roles.findings import Findings
-from roles.unit_keys import unit_channel, unit_keys
+from roles.unit_channels import UnitChannels
+from roles.unit_keys import unit_keys
 from schemas.topics import Role, TopicName, topic_name
 
 EVEN, ODD = ("--shard", "1/2"), ("--shard", "2/2")
@@ -35,7 +36,7 @@ async def _replies(deployment: Deployment) -> dict[int, Replies]:
         identity = open_identity(settings, tenant, "su", Role.SU)
         keys = unit_keys("su", identity.keystore.secrets, lambda _: None)
         findings = Findings()
-        record = RoundsRecord(transport, tenant, unit_channel(tenant, "su", keys), findings, Meter())
+        record = RoundsRecord(transport, tenant, UnitChannels(tenant, "su", keys), findings, Meter())
         await record.open()
         found: dict[int, Replies] = {}
         for partition in PARTITIONS:

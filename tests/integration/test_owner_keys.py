@@ -150,6 +150,7 @@ async def test_newcomers_have_keys_of_their_own_too(tmp_path: Path) -> None:
         await until(lambda: "configured" in [entry.kind for entry in house.journal()])
         h = int.from_bytes(newcomer.public_key, "big")
         key = replace(house.owner_keys["a"].public, h=h)
+        house.tenant.owner_keys["e"] = key
         house.tenant.roster.owner_keys["e"] = key
         await house.publish("e", house.records(20, 0))
         await until(rekeyed(house, 1))

@@ -220,7 +220,7 @@ async def test_what_was_answered_stays_answered_for_whoever_takes_over(tmp_path:
                 key: set(bodies) for key, bodies in given.items()
             }
         with contextlib.closing(house.ledger()) as ledger:
-            assert ledger.rows_asked("c") == 4
+            assert ledger.rows_asked("c", 1) == 4
 
 
 async def test_an_old_ledger_learns_what_others_answered_since(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ async def test_an_old_ledger_learns_what_others_answered_since(tmp_path: Path) -
             assert sizes(house) == before
         with contextlib.closing(house.ledger()) as ledger:
             assert all(ledger.step(*step) is not None for step in replies(house))
-            assert ledger.rows_asked("c") == 7
+            assert ledger.rows_asked("c", 1) == 7
 
 
 # --- what must not happen
@@ -257,7 +257,7 @@ async def test_rounds_that_are_not_kept_need_the_ledger_of_who_served_them(tmp_p
         async with house.su(ledger=open_ledger(house.folder, Shard())):
             assert len(await house.ask(house.records(3, "asked later"))) == 3
         with contextlib.closing(house.ledger()) as ledger:
-            assert ledger.rows_asked("c") == 7
+            assert ledger.rows_asked("c", 1) == 7
 
 
 async def test_a_second_process_of_a_partition_is_noticed(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """What somebody with access to the topics, or to a unit's host, does once all is quiet."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
 from integration.hostile import sealed
 from integration.services import wire_body
 from msgspec import structs
+from simulation.offers import offers
 from simulation.world import Act, World
 
 from pipeline.rounds import MAX_BODY_BYTES, partition_of, place_of_round
@@ -85,6 +87,17 @@ async def fork_the_journal(world: World) -> None:
 async def kill_su(world: World) -> None:
     """Kill SU."""
     world.current("su").die()
+
+
+async def ask_and_renew(world: World) -> None:
+    """Begin a key epoch as soon as MU has accepted a query."""
+    for name in ("query c", "renew"):
+        offer = offers(world.models)[name]
+        world.put(offer.topic, offer.wire)
+        while True:
+            await asyncio.sleep(0.01)
+            if any(entry.kind == EntryKind.QUERY for entry, _ in world.chain()):
+                break
 
 
 def junk_for_su(topic: TopicName = TopicName.ROUND_REQUESTS) -> Act:

@@ -52,17 +52,19 @@ class Evidence:
         tenant = self.world.home.tenant
         for message in self.world.home.messages(topic, partition):
             try:
-                envelope: Envelope = open_envelope(message.value, topic, tenant.name, tenant.verifying.get)
+                sender = tenant.roster.sender(topic, message.offset)
+                envelope: Envelope = open_envelope(message.value, topic, tenant.name, sender)
                 body = envelope.body
                 if topic in {TopicName.ROUND_REQUESTS, TopicName.ROUND_REPLIES}:
-                    body = self._channel.open(body, *place_of_round(topic, partition))
+                    channel = self._channels[envelope.key_epoch]
+                    body = channel.open(body, *place_of_round(topic, partition))
                 yield message, decode(kind, body, MAX_BODY_BYTES)
-            except (SchemaError, UnsealedError):
+            except (SchemaError, UnsealedError, KeyError):
                 continue
 
     @cached_property
-    def _channel(self) -> UnitChannel:
-        return self.world.home.channel
+    def _channels(self) -> dict[int, UnitChannel]:
+        return {key_epoch: self.world.home.channel_in(key_epoch) for key_epoch in (1, 2)}
 
     @cached_property
     def requests(self) -> list[Request]:

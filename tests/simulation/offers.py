@@ -77,8 +77,21 @@ def records(values: Sequence[int]) -> EncodedRecords:
 
 @cache
 def house(models: tuple[ModelSpec, ...] = NB) -> House:
-    """Return the tenant with everybody's keys; nothing of it but these is used."""
-    return House(Path("unused"), schema=SCHEMA, limits=LIMITS, models=models)
+    """Return the tenant with everybody's keys, those of a second key epoch too; nothing else is used."""
+    home = House(Path("unused"), schema=SCHEMA, limits=LIMITS, models=models)
+    home.configurations.append(home.renewed())
+    return home
+
+
+@cache
+def first_configuration(models: tuple[ModelSpec, ...] = NB) -> bytes:
+    """Return the message that the config topic begins with."""
+    return _configuration(house(models), 0)
+
+
+def _configuration(home: House, number: int) -> bytes:
+    body, kind = encode(home.configurations[number]), "configuration"
+    return sealed(home, TopicName.CONFIG, "authority", body, kind=kind, sequence=number + 1)
 
 
 @cache
@@ -109,9 +122,9 @@ def _offers(home: House, models: tuple[ModelSpec, ...]) -> list[Offer]:
         wire = sealed(home, TopicName.CHUNKS, "a", content, kind="chunk", sequence=number, tenant=tenant_name)
         return Offer(name, TopicName.CHUNKS, wire, "a", number, reason=reason)
 
-    def query(name: str, client: str, value: int, model: str = "m") -> Offer:
-        asked = make_query(home.learner(model), client, records([value]), seeded_coins(name))
-        wire = sealed(home, TopicName.QUERIES, client, encode(asked), kind="query")
+    def query(name: str, client: str, value: int, model: str = "m", epoch: int = 1) -> Offer:
+        asked = make_query(home.learner(model), client, records([value]), seeded_coins(name), key_epoch=epoch)
+        wire = sealed(home, TopicName.QUERIES, client, encode(asked), kind="query", epoch=epoch)
         return Offer(
             name, TopicName.QUERIES, wire, client, kind=EntryKind.QUERY, values=(value,), query=asked
         )
@@ -137,6 +150,8 @@ def _offers(home: House, models: tuple[ModelSpec, ...]) -> list[Offer]:
         refused("proven by another", "bad_proof", body("b", 22, (9,)), 22),
         *queries,
         Offer("junk query", TopicName.QUERIES, b"not a message", reason="malformed"),
+        query("query c in the second key epoch", "c", 4, epoch=2),
+        Offer("renew", TopicName.CONFIG, _configuration(home, 1), "authority"),
     ]
 
 

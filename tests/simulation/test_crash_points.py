@@ -1,7 +1,7 @@
 """Fixed scenarios, and a death of either unit at each of its calls: every point at which one can die.
 
-Between two calls nothing changes but memory, which dies with the process. So a death after a read is
-one before the next call, and only what changes something is also tried with a death just after it.
+Between two calls nothing changes but memory, which dies with the process: a death after a call is one
+before the next. The first scenario tries both all the same, and all else that can befall a call.
 """
 
 from dataclasses import replace
@@ -38,22 +38,25 @@ def points(role: str, kind: str, quiet: World, *, thorough: bool) -> list[tuple[
         thorough: Whether to try more than deaths, and reads before the unit's first append too.
     """
     troubles = quiet.troubles
-    appended = troubles.appended_at[role]
+    appends = troubles.appended_at[role]
+    # Deaths are counted among calls of either kind, what else befalls an append among appends alone.
     if kind == "reads":
-        # Deaths at reads and appends are counted together.
-        reads = range(1 if thorough else appended[0], troubles.calls(role, "any") + 1)
-        return [(Fault(role, call, Trouble.CRASH_BEFORE),) for call in reads if call not in appended]
-    deaths, more = {
-        "appends": ((Trouble.CRASH_BEFORE, Trouble.CRASH_AFTER), (Trouble.LATE, Trouble.TORN)),
-        "commits": ((Trouble.DISK_CRASH_BEFORE, Trouble.DISK_CRASH_AFTER), (Trouble.DISK_FULL,)),
-    }[kind]
-    numbers = range(1, troubles.calls(role, "append" if kind == "appends" else "disk") + 1)
-    calls = appended if kind == "appends" else numbers
-    return [
-        tuple(Fault(role, call, trouble) for trouble in deaths)
-        + tuple(Fault(role, number, trouble) for trouble in more if thorough)
-        for call, number in zip(calls, numbers, strict=True)
-    ]
+        reads = range(1 if thorough else appends[0], troubles.calls(role, "any") + 1)
+        return [(Fault(role, call, Trouble.CRASH_BEFORE),) for call in reads if call not in appends]
+    if kind == "appends":
+        before = [(Fault(role, call, Trouble.CRASH_BEFORE),) for call in appends]
+        more = [
+            (
+                Fault(role, call, Trouble.CRASH_AFTER),
+                Fault(role, number, Trouble.LATE),
+                Fault(role, number, Trouble.TORN),
+            )
+            for number, call in enumerate(appends, 1)
+        ]
+        return [one + others for one, others in zip(before, more, strict=True)] if thorough else [*before]
+    on_disk = (Trouble.DISK_CRASH_BEFORE, Trouble.DISK_CRASH_AFTER, Trouble.DISK_FULL)
+    commits = range(1, troubles.calls(role, "disk") + 1)
+    return [tuple(Fault(role, call, t) for t in on_disk[: 3 if thorough else 1]) for call in commits]
 
 
 LEAST = {

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 from simulation.acts import (
     another_past_without_replies,
+    ask_and_renew,
     ask_off_the_plan,
     ask_otherwise,
     fork_the_journal,
@@ -24,19 +25,22 @@ from simulation.world import Act, NeverQuietError, simulate
 
 from crypto import validation
 from crypto.coins import Coins
-from pipeline import journal, journal_fold, mailbox, stored_message
+from pipeline import configuration_desk, journal, journal_fold, mailbox, stored_message
 from pipeline.chunk_desk import ChunkDesk
 from pipeline.journal import Journal
 from pipeline.journal_index_file import JournalMark
 from pipeline.notices import Notices
 from pipeline.secondary_service import SecondaryService
+from pipeline.session_gate import SessionGate
 from pipeline.session_ledger import Place, SessionLedger
 from roles.arrival import Arrival
 from roles.classifiers import logistic_regression, naive_bayes
 from roles.classifiers.logistic_regression_shape import LogisticState
 from roles.classifiers.logistic_regression_training import TrainingShape, WeightOverflowError, learn_master
+from roles.enrolment import decide_configured
 from roles.master_unit import MasterUnit
 from roles.plan import Plan
+from roles.roster import Change
 from roles.secondary_unit import SecondaryUnit
 from roles.session import Session
 from schemas.codec import decode
@@ -62,6 +66,7 @@ original_decide_all = ChunkDesk._decide_all
 original_apply = MasterUnit.apply
 original_answer = SecondaryUnit._answer
 original_learn = learn_master
+original_decide_configured = decide_configured
 
 
 def one_mask(self: Session, purpose: str, inputs: bytes = b"", hidden: bytes = b"") -> Coins:
@@ -147,6 +152,16 @@ def learns_anyway(session: Any, secrets: Any, shape: TrainingShape, state: Any, 
         return LogisticState(state.steps + len(shape.steps), state.ciphertexts)
 
 
+@contextlib.asynccontextmanager
+async def wide_open(self: SessionGate) -> AsyncIterator[None]:
+    del self
+    yield
+
+
+def at_any_moment(unit: MasterUnit, arrival: Arrival, change: Change, judges_from: tuple[int, int]) -> Any:
+    return original_decide_configured(unit, arrival, replace(change, renews=False), judges_from)
+
+
 Patches = tuple[tuple[object, str, object], ...]
 
 
@@ -183,6 +198,12 @@ MUTANTS = {
         ((Journal, "_read_back", nothing_later),),
         Schedule(3, ("b0", "query d"), (Fault("mu", 26, Trouble.USURPED),), 512),
         ("fold", "dead letters", "receipts"),
+    ),
+    "begins a key epoch while a query is open": Mutant(
+        ((SessionGate, "closed", wide_open), (configuration_desk, "decide_configured", at_any_moment)),
+        plainly("a0"),
+        (),
+        (ask_and_renew,),
     ),
     "uses one mask for two inputs": Mutant(
         ((Session, "coins", one_mask),), plainly("a0", "a1", "query c", "query d"), ("masks",)

@@ -6,7 +6,7 @@ import copy
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from integration.services import House
 from simulation.broker import LATE_SECONDS, Remembering, SimulatedTransport, View, put
 from simulation.clock import InlinePool, SimulatedLoop
 from simulation.machine import DiedError, Disk, Process, Troubles
-from simulation.offers import NB, WITH_LR, house, offers
+from simulation.offers import NB, WITH_LR, first_configuration, house, offers
 from simulation.schedules import Schedule
 
 from crypto.errors import PrivMLError, SchemaError
@@ -33,8 +33,8 @@ from pipeline.meter import Meter
 from pipeline.secondary_service import SecondaryService
 from pipeline.session_ledger import SessionLedger
 from roles.master_unit import MasterUnit
-from roles.secondary_unit import SecondaryUnit
-from roles.unit_keys import unit_channel, unit_keys
+from roles.secondary_epochs import SecondaryEpochs
+from roles.unit_keys import unit_keys
 from schemas.codec import decode
 from schemas.envelope import open_envelope
 from schemas.journal import GENESIS, EntryKind, JournalEntry
@@ -122,6 +122,7 @@ class World:
         await MemoryTransport(self.home.broker).create_topics(topic_specs(tenant.name))
         written = self.home.broker.partition(topic_name(tenant.name, TopicName.JOURNAL), 0)
         written.messages = Remembering(self.journal)
+        self.put(TopicName.CONFIG, first_configuration(self.models))
         for role in ("mu", "su"):
             self._begin(role, Disk(keystore=dict(self._keystore(role))))
         offering = asyncio.create_task(self._offer())
@@ -130,7 +131,7 @@ class World:
             for act in acts:
                 await act(self)
                 await self._quiet()
-            self.folded = await fold_journal(MemoryTransport(self.home.broker), tenant)
+            self.folded = await fold_journal(MemoryTransport(self.home.broker), replace(tenant))
         finally:
             self._ending = True
             lives = [process.task for process in self._processes.values() if process.task is not None]
@@ -204,8 +205,8 @@ class World:
 
     async def _life(self, process: Process) -> None:
         transport = SimulatedTransport(self.views[process.role], process, self.loop.random)
-        tenant, role = self.home.tenant, process.role
-        keys = unit_keys(role, dict(process.disk.keystore), process.save)
+        tenant, role = replace(self.home.tenant), process.role
+        keys = unit_keys(role, dict(process.disk.keystore), process.save, lambda: dict(process.disk.keystore))
         publisher = Publisher(transport, tenant.name, role, 1, self.home.signing[role])
         path = Path(tempfile.gettempdir()) / process.name
         service: MasterService | SecondaryService
@@ -217,11 +218,8 @@ class World:
                 process.unit = service.unit
             else:
                 ledger = stack.enter_context(contextlib.closing(SessionLedger(path)))
-                unit = SecondaryUnit(
-                    tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, pool
-                )
-                channel = unit_channel(tenant, role, keys)
-                service = SecondaryService(transport, tenant, unit, channel, publisher, ledger, Meter())
+                epochs = SecondaryEpochs(tenant, keys, pool)
+                service = SecondaryService(transport, tenant, epochs, publisher, ledger, Meter())
             listening = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 group.create_task(service.run(listening))
@@ -376,11 +374,11 @@ def simulate_tampered(schedule: Schedule, things: tuple[tuple[float, Callable[[W
 
 @cache
 def base_transfers() -> dict[str, dict[str, bytes]]:
-    """Return what the base transfers leave in the units' keystores: run once, as they are dear."""
+    """Return what the base transfers leave in the units' keystores: run once an epoch, as they are dear."""
     stores: dict[str, dict[str, bytes]] = {}
 
     async def look(world: World) -> None:
         stores.update({role: dict(world._current[role].disk.keystore) for role in ("mu", "su")})
 
-    simulate(Schedule(0, ("a0", "query c"), first_contact=True, orderly=True), look)
+    simulate(Schedule(0, ("a0", "query c", "renew"), first_contact=True, orderly=True), look)
     return stores

@@ -9,8 +9,9 @@ import pytest
 from toy_keys import toy_keys
 
 from benchmarks.baselines.bost.decision_tree import Node
-from benchmarks.compare import bost, clear, installed
+from benchmarks.compare import bost, clear, encryption, installed
 from benchmarks.compare.__main__ import MARKER
+from benchmarks.compare.encryption import Encryption
 from benchmarks.compare.entry import BAYES, LINEAR, TREE, Entry, Stopwatch
 from benchmarks.compare.installed import Program
 from benchmarks.compare.original import Original
@@ -22,6 +23,7 @@ from benchmarks.machine import this_machine
 from benchmarks.measure import PowerMeter
 from benchmarks.number_sets import made_up
 from benchmarks.page import markers
+from crypto.profiles import profile
 from schemas.models import NaiveBayesSpec
 
 ROOT = Path(__file__).parents[3]
@@ -129,8 +131,46 @@ def test_a_program_that_takes_too_long_is_named(environment: Path, monkeypatch: 
 
 def test_without_an_environment_every_peer_is_missing(environment: Path) -> None:
     installed.FOUND.unlink()
-    assert set(installed.found_peers()) == set(installed.PEERS)
-    assert all("make peers" in reason for reason in installed.found_peers().values())
+    found = installed.found_peers()
+    assert set(found) == {*installed.PEERS, *installed.UNTRIED}
+    assert all("make peers" in found[peer] for peer in installed.PEERS)
+    assert all("not installed: " in found[peer] for peer in installed.UNTRIED)
+
+
+def test_encryptions_are_divided_by_those_of_the_same_turn() -> None:
+    lines = [
+        Encryption("ours", "PrivML", (1e-3, 3e-3, 1e-3)),
+        Encryption("heu", "HEU", (2e-3, 6e-3, 1e-3)),
+    ]
+    text = encryption.report(this_machine(), profile("legacy"), lines)
+    assert "| PrivML | 1 ms (1 ms to 3 ms) | 0.5 |" in text
+    assert "| HEU | 2 ms (1 ms to 6 ms) | 1 |" in text
+    assert "| PrivML | 1 ms (1 ms to 3 ms) |  |" in encryption.report(
+        this_machine(), profile("legacy"), lines[:1]
+    )
+
+
+def test_an_encryption_is_measured_at_every_turn_and_a_failing_library_is_named(environment: Path) -> None:
+    (environment / "paillier_counts.py").write_text(
+        "import json, sys\n"
+        "task = json.load(sys.stdin)\n"
+        "assert task['alone'] and task['bits'] == 512\n"
+        "if task['library'] == 'phe': sys.exit('no modulus')\n"
+        "print(json.dumps({'encrypt_cpu': 0.5}))"
+    )
+    (environment / "found.json").write_text(json.dumps({"heu": "", "phe": ""}))
+    *lines, failure = encryption.measured(profile("toy"), 2)
+    assert failure == "python-paillier ended with an error: no modulus"
+    assert all(isinstance(found, Encryption) for found in lines)
+    by_key = {found.key: found.seconds for found in lines if isinstance(found, Encryption)}
+    assert by_key["heu"] == [0.5, 0.5]
+    assert [len(by_key[key]) for key in ("ours", "ours.together")] == [2, 2]
+    assert min(by_key["ours"]) > 0
+    (environment / "found.json").write_text(json.dumps({"heu": "does not install: x", "phe": "y"}))
+    assert [found for found in encryption.measured(profile("toy"), 1) if isinstance(found, str)] == [
+        "`heu`: does not install: x",
+        "`phe`: y",
+    ]
 
 
 def line(key: str, **figures: float) -> Entry:

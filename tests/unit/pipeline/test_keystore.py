@@ -22,8 +22,8 @@ from pipeline.keystore import (
     Keystore,
     KeystoreError,
     KeystoreHeader,
-    Secrets,
 )
+from pipeline.named_secrets import Secrets
 from pipeline.passphrase import Passphrase, WrongPassphraseError
 
 HEADER = KeystoreHeader(
@@ -225,6 +225,21 @@ def test_two_processes_cannot_overwrite_each_others_updates(path: Path) -> None:
     with pytest.raises(KeystoreError, match="another process"):
         second.update(epoch_seed=b"second")
     assert Keystore.open(path, PASSPHRASE).secrets["epoch_seed"] == b"first"
+
+
+def test_what_another_process_added_is_read_again_without_the_passphrase(path: Path) -> None:
+    running, other = Keystore.open(path, PASSPHRASE), Keystore.open(path, PASSPHRASE)
+    other.update(**{"seed.2": b"of the next key epoch"})
+    assert "seed.2" not in running.secrets
+    assert running.reread()["seed.2"] == b"of the next key epoch"
+    running.update(base_ots=b"kept")
+    assert {"seed.2", "base_ots"} < set(Keystore.open(path, PASSPHRASE).secrets)
+    path.unlink()
+    with pytest.raises(KeystoreError):
+        running.reread()
+    Keystore.create(path, HEADER, SECRETS, Passphrase(b"another one"))
+    with pytest.raises(WrongPassphraseError):
+        running.reread()
 
 
 def test_a_failed_update_changes_neither_file_nor_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

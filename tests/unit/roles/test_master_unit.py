@@ -5,6 +5,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import fields, replace
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from tenants import SmallTenant, small_tenant
 
 from crypto.errors import LocalProtocolError, PrivMLError
 from crypto.parameters import decode_ciphertexts, encode_ciphertexts
+from pipeline.journal_index_file import JournalIndexFile
 from roles.arrival import Arrival
 from roles.auditor import Auditor
 from roles.chunk_encodings import Vectors
@@ -850,10 +852,10 @@ def test_a_client_asks_so_many_rows_of_all_models_together_and_no_more() -> None
     over = desk.query("three", 3)
     assert (over.kind, over.reason, over.records) == (EntryKind.REJECT, "quota_exceeded", 0)
     # What was refused counts as nothing, and its id is not spent.
-    assert desk.unit.index.rows_asked("c") == 5
+    assert desk.unit.index.rows_asked("c", 1) == 5
     assert desk.query("three", 2).kind == EntryKind.QUERY
     assert desk.query("four", 1).reason == ReasonCode.QUOTA_EXCEEDED
-    assert desk.unit.index.rows_asked("c") == 7
+    assert desk.unit.index.rows_asked("c", 1) == 7
 
 
 def test_queries_of_one_batch_are_held_against_the_quota_one_after_the_other() -> None:
@@ -872,6 +874,19 @@ def test_every_client_has_a_quota_of_its_own() -> None:
     other = arrival_of(body, sender="d", kind="query", topic=TopicName.QUERIES)
     assert desk.decide_query(desk.unit.screen_query(other)).kind == EntryKind.QUERY
     assert desk.query("three", 3).reason == ReasonCode.QUOTA_EXCEEDED
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_rows_are_counted_by_key_epoch_and_once(tmp_path: Path, *, on_disk: bool) -> None:
+    index = JournalIndexFile(tmp_path / "mu.index") if on_disk else MemoryIndex()
+    asked = [(3, b"one", 1), (4, b"two", 2), (5, b"three", 2)]
+    for _ in range(2):
+        for rows, query_id, key_epoch in asked:
+            entry = JournalEntry(0, bytes(32), "query", "queries", 0, 0, query_id, "c", 0, rows, "")
+            index.add_query(entry, query_id, key_epoch)
+    assert [index.rows_asked("c", key_epoch) for key_epoch in (1, 2, 3)] == [3, 9, 0]
+    if isinstance(index, JournalIndexFile):
+        index.close()
 
 
 def test_an_answer_gives_nothing_of_the_quota_back() -> None:
@@ -896,11 +911,11 @@ def test_an_index_that_is_given_an_entry_once_more_stays_as_it_is(small: SmallTe
         elif entry.kind == EntryKind.WITHDRAW:
             desk.unit.index.withdraw(entry)
         elif entry.kind == EntryKind.QUERY:
-            desk.unit.index.add_query(entry, content.query_id)
+            desk.unit.index.add_query(entry, content.query_id, 1)
     assert desk.unit.index == before
     known = desk.unit.index.chunk("b", 1)
     assert known is not None
     assert (known.records, known.withdrawn, known.offset) == (9, True, 1)
     assert desk.unit.index.chunk("b", 0) is None
-    assert desk.unit.index.rows_asked("c") == 4
-    assert desk.unit.index.rows_asked("d") == 0
+    assert desk.unit.index.rows_asked("c", 1) == 4
+    assert desk.unit.index.rows_asked("d", 1) == 0

@@ -1,7 +1,9 @@
 """How costs grow: exact laws are found, charts keep inside their axes, points do the work that they say."""
 
+import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 from benchmarks.learner import Learner
 from benchmarks.log_chart import log_chart
 from benchmarks.machine import this_machine
-from benchmarks.measure import Prepared
+from benchmarks.measure import Prepared, Work
 from benchmarks.page import markers
 from benchmarks.scaling.__main__ import MARKER, chart, report, run
 from benchmarks.scaling.axes import AXES, BAYES, Axis
+from benchmarks.scaling.cores import CoreTimes, by_turns, on_cores, works
 from benchmarks.scaling.fit import Point, power_law
 from benchmarks.scaling.laboratory import Laboratory, LargeDeployment, categorical, publish_as
 from crypto.profiles import profile
@@ -120,6 +123,50 @@ def test_the_smallest_points_of_every_axis_run() -> None:
         prepared.work()
         assert size > 0, axis.name
     assert len({axis.name for axis in AXES}) == len(AXES)
+
+
+def test_work_is_timed_on_one_core_and_on_two_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = {3, 5}
+    calls: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(allowed))
+
+    def allow(_: int, chosen: set[int]) -> None:
+        allowed.clear()
+        allowed.update(chosen)
+
+    monkeypatch.setattr(os, "sched_setaffinity", allow)
+    pools = []
+
+    def making(pool: ThreadPoolExecutor) -> Work:
+        pools.append(pool)
+        return lambda: calls.append(set(allowed))
+
+    allow(0, {3, 5})
+    found = by_turns("work", making, quick=True)
+    assert [pool._max_workers for pool in pools] == [1, 2]
+    assert calls == [{3}, {3}, {3, 5}, {3, 5}, {3}, {3, 5}, {3}, {3, 5}]
+    assert {number: len(seconds) for number, seconds in found.seconds.items()} == {1: 2, 2: 2}
+    assert allowed == {3, 5}
+    allow(0, {3})
+    with pytest.raises(RuntimeError, match="1 core"), on_cores(2):
+        pass
+
+
+def test_a_second_core_brings_the_median_of_the_turns_ratios() -> None:
+    several = CoreTimes("several", {1: [4.0, 9.0, 2.0], 2: [2.0, 3.0, 2.0]})
+    once = CoreTimes("once", {1: [3.0], 2: [2.0]})
+    text = report(this_machine(), Laboratory(profile("toy")), [], [several, once])
+    assert "| several | 4 s (2 s to 9 s) | 2 s (2 s to 3 s) | 2 |" in text
+    assert "| once | 3 s | 2 s | 1.5 |" in text
+    assert "exponent" not in text
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_what_is_timed_on_cores_runs(number: int) -> None:
+    what, making = list(works(Laboratory(profile("toy"), quick=True)))[number]
+    with ThreadPoolExecutor(2) as pool:
+        making(pool)()
+    assert "both units" in what
 
 
 def test_the_documentation_has_the_table_and_the_charts() -> None:
