@@ -12,6 +12,7 @@ from doubles import seeded_coins
 from fixed_topics import FixedTopics, flip
 from integration.services import MODEL, House, UnitMemory, let_die, model_of, until, wire_body
 from integration.test_audits import find_reply, resealed
+from integration.test_key_epochs import renewed
 from integration.test_learners import DT, LIMITS, LR, learnt, twins
 from written_log import changed
 
@@ -431,3 +432,15 @@ async def test_bins_come_back_where_a_tree_reads_records(tmp_path: Path) -> None
         assert np.array_equal(records.indices, batch.indices)
         first = next(iter(opener(house, "a").rows(records)))
         assert first[2] == house.tenant.schema.attributes[2].value_names[batch.indices[0, 2]]
+
+
+async def test_chunks_are_rekeyed_in_a_later_key_epoch(tmp_path: Path) -> None:
+    async with House(tmp_path, owner_keys=True) as house:
+        async with house.units_running():
+            await house.publish("a", house.records(20, 0))
+            await until(rekeyed(house, 1))
+            await renewed(house)
+            await house.publish("b", house.records(20, 1))
+            await until(rekeyed(house, 2))
+        assert model_of(await house.state()).records == 40
+        assert found(await audits(house, house.transport())) == [set(), set(), set()]
