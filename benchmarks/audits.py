@@ -55,7 +55,7 @@ class AuditedLog(Stream):
                     await _await_receipts(transport, tenant, chunks)
 
     async def _publish_all(self, publisher: Publisher, tenant: Tenant, chunks: int) -> None:
-        prepare_tables(tenant)
+        prepare_tables(tenant, tenant.service_key)
         owner = RepeatingOwner(tenant, "a", self._data.batch(CHUNK_RECORDS))
         for first in range(0, chunks, TOGETHER):
             async with asyncio.TaskGroup() as group:

@@ -1,6 +1,6 @@
 """The building blocks that two units run together: transfers, garbling, open, multiply, seal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,11 @@ from roles.building_blocks.opening import (
     share_bits_master,
     share_bits_secondary,
 )
+from roles.building_blocks.rekey import rekey_master, rekey_plan, rekey_secondary
 from roles.building_blocks.seal import seal_master, seal_secondary
+from roles.session import Session, run_linked
 from roles.tenant import LABEL_BITS
+from schemas.rounds import Subject
 
 TRANSCRIPT = bytes(32)
 TRANSFERS = 100_000
@@ -156,6 +159,12 @@ class Blocks:
                 "ciphertext",
                 self._seal,
             ),
+            Benchmark(
+                "block.rekey",
+                "Re-key a ciphertext under an owner's key with shares of the strong key, both units",
+                "ciphertext",
+                lambda: self._rekey(4),
+            ),
         ]
 
     def _rows(self, choices: npt.NDArray[np.uint8]) -> tuple[ReceivedRows, SentRows]:
@@ -265,3 +274,29 @@ class Blocks:
             seal_master(key, layout, sealed, shares[1], self._coins)
 
         return Prepared(seal, note=f"{layout.ciphertexts} ciphertext")
+
+    def _rekey(self, ciphertexts: int) -> Prepared:
+        deployment, tenant = self._deployment, self._deployment.plain_tenant
+        _, strong = deployment.dealt
+        shares = strong.split_root(self._coins)
+        master, secondary = (
+            replace(deployment.unit_secrets(role), strong_share=share)
+            for role, share in zip(("mu", "su"), shares, strict=True)
+        )
+        # Any key that is not the service key.
+        key = deployment.client_key.public
+        chunk = key.encrypt_many([1] * ciphertexts, self._coins)
+        plan = rekey_plan(tenant, ciphertexts)
+        step = plan.steps[0]
+
+        def rekey() -> None:
+            subject = Subject("rekey", message_hash=self._coins.bytes(32))
+            mu = Session(tenant, "mu", master.seed, subject, plan)
+            su = Session(tenant, "su", secondary.seed, subject, plan)
+            run_linked(rekey_master(mu, master, key, chunk), mu, rekey_secondary(su, secondary), su)
+
+        return Prepared(
+            rekey,
+            units=ciphertexts,
+            note=f"1 round trip, {step.bytes_exchanged // ciphertexts:,} bytes a ciphertext",
+        )

@@ -19,7 +19,7 @@ from pipeline.demo_data import shuffled_order
 from pipeline.model_options import parse_models
 from roles.classifiers.logistic_regression_schedule import FEATURE_ONE, LogisticSchedule
 from roles.classifiers.logistic_regression_twin import LogisticTwin
-from roles.tenant import logistic_schedule
+from roles.model_settings import logistic_schedule
 from roles.twins import PlainLogistic
 from schemas.models import LogisticSpec
 

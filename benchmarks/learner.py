@@ -114,7 +114,7 @@ class Learner:
                 if not isinstance(found, ScreenedChunk):
                     raise TypeError("a chunk was taken for a withdrawal")
                 screened.append(found)
-            if failing_proofs(self.tenant, [chunk.statement for chunk in screened]):
+            if failing_proofs([chunk.proven for chunk in screened]):
                 raise RuntimeError("a proof failed")
             for chunk in screened:
                 entry = unit.decide_chunk(chunk)
@@ -182,7 +182,7 @@ class Learner:
         tenant, model = self.tenant, self.model
         unit = MasterUnit(tenant, {self.spec.model_id: KeptModel(self.learner, model, model)})
         screened = unit.screen_query(receive(tenant, TopicName.QUERIES, wires))
-        if failing_proofs(tenant, [screened.statement]):
+        if failing_proofs([screened.proven]):
             raise RuntimeError("a proof failed")
         query, arrival = screened.query, screened.arrival
         entry = unit.decide_query(screened)

@@ -23,11 +23,11 @@ from roles.classifiers.learner import TaughtChunk
 from roles.entry_content import EntryContent
 from roles.kept_model import KeptModel
 from roles.master_unit import MasterUnit
+from roles.model_settings import tree_settings
 from roles.model_state import ModelState
 from roles.plan import Plan
 from roles.receipts import receipts_due
 from roles.screening import ScreenedChunk, failing_proofs
-from roles.tenant import tree_settings
 from roles.twins import PlainTree, Twin
 from schemas.codec import encode
 from schemas.journal import JournalEntry
@@ -130,7 +130,7 @@ class GrownTree(Learner):
             if not isinstance(found, ScreenedChunk):
                 raise TypeError("a chunk was taken for a withdrawal")
             screened.append(found)
-        if failing_proofs(self.tenant, [chunk.statement for chunk in screened]):
+        if failing_proofs([chunk.proven for chunk in screened]):
             raise RuntimeError("a proof failed")
         for chunk in screened:
             entry = unit.decide_chunk(chunk)

@@ -25,6 +25,7 @@ from schemas.topics import TOPICS, TopicName, topic_name
 # Journal, chunks, queries, receipts and heads are read as they are folded.
 _SIGNATURES_ONLY = (
     TopicName.CONFIG,
+    TopicName.REKEYED,
     TopicName.ROUND_REQUESTS,
     TopicName.ROUND_REPLIES,
     TopicName.ANSWERS,

@@ -6,17 +6,16 @@ from dataclasses import dataclass, field
 
 from crypto.errors import PrivMLError
 from pipeline.journal import Journal
-from pipeline.journal_fold import stored_chunk
 from pipeline.mailbox import Inbox
 from pipeline.meter import Meter
 from pipeline.notices import Notices
+from pipeline.stored_chunks import stored_chunk
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.chunk_encodings import Vectors
 from roles.entry_content import NOTHING, EntryContent
 from roles.refusal import refusal_reason
 from roles.screening import ScreenedChunk, failing_proofs
-from roles.tenant import Tenant
 from schemas.chunks import Withdrawal
 from schemas.journal import EntryKind, JournalEntry
 from schemas.reasons import ReasonCode
@@ -50,6 +49,11 @@ class HeldChunks:
             oldest = next(iter(self._vectors))
             self._bytes -= self._vectors.pop(oldest)[1]
 
+    def replace(self, message_hash: bytes, vectors: Vectors) -> None:
+        """Hold another form of a chunk, of the same size, if it is held."""
+        if message_hash in self._vectors:
+            self._vectors[message_hash] = vectors, self._vectors[message_hash][1]
+
     def get(self, message_hash: bytes) -> Vectors | None:
         """Return a chunk's ciphertexts, None if they are not held any more."""
         held = self._vectors.get(message_hash)
@@ -61,7 +65,6 @@ class ChunkDesk:
 
     Args:
         transport: Where the topics are.
-        tenant: Public facts.
         journal: MU's.
         notices: Who tells others.
         meter: Counts CPU and operations.
@@ -73,7 +76,6 @@ class ChunkDesk:
     def __init__(
         self,
         transport: Transport,
-        tenant: Tenant,
         journal: Journal,
         notices: Notices,
         meter: Meter,
@@ -82,7 +84,6 @@ class ChunkDesk:
         room: asyncio.Event,
     ) -> None:
         self._transport = transport
-        self._tenant = tenant
         self._journal = journal
         self._notices = notices
         self._meter = meter
@@ -117,8 +118,7 @@ class ChunkDesk:
             else:
                 screened.append((arrival, result) if isinstance(result, Withdrawal) else result)
         proofs = [i for i, item in enumerate(screened) if isinstance(item, ScreenedChunk)]
-        statements = [item.statement for item in screened if isinstance(item, ScreenedChunk)]
-        failing = failing_proofs(self._tenant, statements)
+        failing = failing_proofs([item.proven for item in screened if isinstance(item, ScreenedChunk)])
         return screened, frozenset(proofs[i] for i in failing)
 
     async def _decide_all(self, screened: list[Screened], failing: frozenset[int]) -> None:
@@ -158,5 +158,4 @@ class ChunkDesk:
         known = unit.index.chunk(arrival.sender, withdrawal.owner_sequence)
         if entry.kind != EntryKind.WITHDRAW or known is None:
             return arrival, entry, NOTHING
-        vectors = await stored_chunk(self._transport, unit, known.partition, known.offset, known.message_hash)
-        return arrival, entry, EntryContent(vectors)
+        return arrival, entry, EntryContent(await stored_chunk(self._transport, unit, known))

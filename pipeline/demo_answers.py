@@ -12,7 +12,7 @@ from pipeline.csv_input import read_training_file
 from pipeline.demo import DemoRun
 from roles.classifiers.logistic_regression_schedule import FEATURE_ONE
 from roles.encoding import EncodedRecords, encode_bits
-from roles.tenant import tree_settings
+from roles.model_settings import tree_settings
 from roles.twins import PlainLogistic, twin_of
 from schemas.data_schema import DataSchema
 from schemas.journal import EntryKind

@@ -13,7 +13,7 @@ from pipeline.kafka_settings import topic_settings
 from pipeline.log_files import TopicFile
 from pipeline.transport import Transport
 from roles.tenant import Tenant
-from schemas.topics import Role, TopicName, topic_name, topic_specs
+from schemas.topics import TopicName, topic_name, topic_specs
 
 _MAKE = "run `privml topics create`: it makes what is missing"
 _SHOWN = 3
@@ -105,7 +105,7 @@ async def check_access(url: str, tenant: Tenant) -> Finding:
         return _check_folder(folder)
     if not url.startswith("kafka:"):
         return Finding.skipped("access", "topics in memory have no access rules")
-    members = [Member(party.name, Role(party.role)) for party in tenant.configuration.parties]
+    members = [Member.of(party) for party in tenant.configuration.parties]
     try:
         async with KafkaAdministration(parse_kafka_url(url)) as administration:
             found = await administration.differences(tenant.name, members)

@@ -5,16 +5,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.configurations import CONFIGURATION_KIND, ConfigurationMissingError, Versions, fetch_versions
+from pipeline.dealer import PARAMETERS_FILE
 from pipeline.parties import Identity
 from pipeline.process_lock import sole_process
 from pipeline.seen_configuration import SeenConfiguration
-from pipeline.set_up import PARAMETERS_FILE
 from pipeline.settings import Settings, SettingsError
+from pipeline.share_hand_over import UNITS
 from pipeline.transport import Transport
 from roles.enrolment import ENROLLED_ROLES, NotSuccessorError, change_between, next_version
 from roles.tenant import configuration_digest
 from schemas.codec import encode
-from schemas.configuration import Configuration, PublicParameters, UnitPublicKey
+from schemas.configuration import Configuration, DealtShare, PublicParameters, UnitPublicKey
 from schemas.topics import TopicName
 
 
@@ -58,6 +59,7 @@ def parameters_file(settings: Settings, configuration: Configuration) -> Path:
             configuration.profile,
             configuration.modulus,
             configuration.generator,
+            tuple(map(DealtShare, UNITS, configuration.share_commitments, (b"", b""))),
         )
         path.write_bytes(encode(public))
     return path

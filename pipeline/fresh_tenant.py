@@ -7,8 +7,10 @@ from pathlib import Path
 from msgspec import structs
 
 from crypto.profiles import profile
+from pipeline.dealer import PARAMETERS_FILE
+from pipeline.party_keys import spawn_parties
 from pipeline.private_file import write_private
-from pipeline.set_up import PARAMETERS_FILE, TenantPlan, make_tenant, spawn_parties
+from pipeline.set_up import TenantPlan, make_tenant
 from pipeline.settings import Settings
 from roles.tenant import Tenant
 from schemas.codec import encode

@@ -16,6 +16,7 @@ from pipeline.audit_start import NOT_READABLE, AuditStart, audit_start
 from pipeline.check_pool import CheckPool
 from pipeline.judged_entries import AHEAD, JudgedEntries, WaitingEntry
 from pipeline.meter import Meter
+from pipeline.named_chunks import NamedChunks, RekeyedHook
 from pipeline.signed_messages import SignedMessages, place_of
 from pipeline.snapshot_audit import SnapshotAudit
 from pipeline.stored_message import stored_message
@@ -24,7 +25,6 @@ from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.auditor import Auditor, ClosedQuery
 from roles.chunk_encodings import Vectors
-from roles.entry_content import chunk_vectors
 from roles.findings import FindingCode, Findings, Place
 from roles.journal_chain import JournalChain, Link
 from roles.judging import Judged
@@ -50,6 +50,10 @@ RenewedHook = Callable[[MasterUnit], Awaitable[None]]
 LessonHook = Callable[[Link, MasterUnit], Awaitable[Content | None]]
 
 
+# What they are about is known once all before is folded.
+_ALONE = frozenset({EntryKind.WITHDRAW, EntryKind.LEARNT, EntryKind.REKEYED, EntryKind.CONFIGURED})
+
+
 class JournalAudit:
     """Folds the journal and compares.
 
@@ -61,6 +65,7 @@ class JournalAudit:
         checks: Checks signatures and proofs.
         proofs: Whether to verify the proofs of plaintext knowledge.
         lesson: Called with every ``learnt`` entry and the state before it; returns what the model became.
+        rekeyed: Called with every ``rekeyed`` entry, the state before it and the chunk that it is about.
         closed: Called with the queries that a batch of entries closed.
         renewed: Called with the state after every entry with which a key epoch begins.
         grace_seconds: How long to wait for receipts of the last decisions.
@@ -83,6 +88,7 @@ class JournalAudit:
         *,
         lesson: LessonHook,
         proofs: bool = True,
+        rekeyed: RekeyedHook | None = None,
         closed: ClosedHook | None = None,
         renewed: RenewedHook | None = None,
         grace_seconds: float = GRACE_SECONDS,
@@ -93,6 +99,7 @@ class JournalAudit:
         self._meter = meter
         self._checks = checks
         self._lesson = lesson
+        self._named = NamedChunks(transport, findings, rekeyed)
         self._closed = closed
         self._renewed = renewed
         self._grace_seconds = grace_seconds
@@ -196,9 +203,8 @@ class JournalAudit:
             return
         if not self._joins(link):
             return
-        alone = link.entry.kind in {EntryKind.WITHDRAW, EntryKind.LEARNT, EntryKind.CONFIGURED}
+        alone = link.entry.kind in _ALONE
         if alone:
-            # What it is about is known once all before is folded.
             await self._settle()
         found, readable = await self._decided_message(link)
         self._entries.add(WaitingEntry(link, found, readable))
@@ -288,14 +294,16 @@ class JournalAudit:
 
     async def _fold_batch(self, batch: Sequence[WaitingEntry], judged: Sequence[Judged]) -> None:
         await self._read_heads()
-        withdrawn, learnt = None, None
+        named, learnt = None, None
         last = batch[-1].link
         if last.entry.kind == EntryKind.WITHDRAW:
-            withdrawn = await self._withdrawn(last)
+            named = await self._named.withdrawn(self.auditor, last)
+        elif last.entry.kind == EntryKind.REKEYED and self.auditor.complete:
+            named = await self._named.rekeyed(self.auditor, last)
         elif last.entry.kind == EntryKind.LEARNT and self.auditor.complete:
             learnt = await self._learnt(last)
         key_epoch = self.auditor.unit.key_epoch
-        await asyncio.to_thread(self._fold, batch, judged, withdrawn, learnt)
+        await asyncio.to_thread(self._fold, batch, judged, named, learnt)
         await self._follow(key_epoch)
         closed, self.auditor.closed = self.auditor.closed, []
         if self._closed is not None and closed:
@@ -305,20 +313,20 @@ class JournalAudit:
         self,
         batch: Sequence[WaitingEntry],
         judged: Sequence[Judged],
-        withdrawn: Vectors | None,
+        named: Vectors | None,
         learnt: Content | None,
     ) -> None:
         following = iter(judged)
         for item in batch:
             own = None if item.message is None else next(following)
             due = self._receipts_due(item.link, own)
-            self.auditor.fold(item.link, own, readable=item.readable, withdrawn=withdrawn, learnt=learnt)
+            self.auditor.fold(item.link, own, readable=item.readable, named=named, learnt=learnt)
             self.receipts.expect(item.link, due)
 
     def _receipts_due(self, link: Link, judged: Judged | None) -> list[Receipt]:
         number = UNKNOWN_NUMBER if judged is None else judged.arrival.sequence
         closed: Sequence[WaitingChunk] = ()
-        if link.entry.kind == EntryKind.LEARNT:
+        if link.entry.kind in {EntryKind.LEARNT, EntryKind.REKEYED}:
             try:
                 closed = self.auditor.unit.closed_chunks(link.entry)
             except LocalProtocolError:
@@ -334,14 +342,6 @@ class JournalAudit:
             # Reported when the entry is folded.
             return None
         return await self._lesson(link, unit)
-
-    async def _withdrawn(self, link: Link) -> Vectors | None:
-        known = self.auditor.withdrawn_chunk(link.entry)
-        if known is None:
-            return None
-        place = known.partition, known.offset, known.message_hash
-        arrival = await stored_message(self._transport, self._tenant, TopicName.CHUNKS, *place)
-        return None if arrival is None else chunk_vectors(self.auditor.unit.encodings, arrival)
 
     # --- heads and receipts
 

@@ -12,14 +12,13 @@ from pipeline.errors import StorageError
 from pipeline.log_setup import get_logger
 from pipeline.mailbox import Inbox
 from pipeline.sealed_models import AbsentContent, sealed_model
-from pipeline.stored_message import stored_message
+from pipeline.stored_chunks import HINT, named_message, stored_chunk
 from pipeline.succession import stored_change
 from pipeline.transport import Transport
-from roles.arrival import Arrival, Refused
-from roles.chunk_encodings import Vectors
+from roles.arrival import Refused
 from roles.enrolment import NotSuccessorError
-from roles.entry_content import EntryContent, chunk_vectors
-from roles.kept_model import sealed_place
+from roles.entry_content import EntryContent
+from roles.kept_model import sealed_place, waiting_chunk
 from roles.learners import AnyLearner
 from roles.master_unit import MasterUnit
 from roles.model_state import ModelState
@@ -31,8 +30,6 @@ from schemas.queries import Query
 from schemas.topics import TopicName, topic_name
 
 log = get_logger()
-
-_HINT = "restore the topic from a backup; MU stops rather than be wrong"
 
 # Forked entries lie no farther apart than what one process writes before it reads back.
 _LOOK_BACK_MESSAGES = 256
@@ -99,7 +96,7 @@ async def chained_entries(
     while (start := inbox.next_offset) < end:
         arrivals = await inbox.receive(wait_seconds=0.0)
         if inbox.next_offset == start:
-            raise StorageError(f"journal messages from offset {start} on are gone", hint=_HINT)
+            raise StorageError(f"journal messages from offset {start} on are gone", hint=HINT)
         for arrival in arrivals:
             if isinstance(arrival, Refused):
                 log.warning("journal_entry_ignored", code=str(arrival.reason), offset=arrival.arrival.offset)
@@ -109,7 +106,7 @@ async def chained_entries(
                 behind.add(arrival.message_hash)
                 continue
             if entry.previous != unit.head or entry.sequence != unit.next_sequence:
-                raise StorageError(f"journal entry {unit.next_sequence} is missing or changed", hint=_HINT)
+                raise StorageError(f"journal entry {unit.next_sequence} is missing or changed", hint=HINT)
             yield StoredEntry(entry, arrival.message_hash, arrival.offset)
 
 
@@ -120,16 +117,19 @@ async def fold_entry(transport: Transport, unit: MasterUnit, stored: StoredEntry
         StorageError: A message that it names is not there.
     """
     entry, content = stored.entry, EntryContent()
+    counts = not all(kept.is_taught for kept in unit.models.values())
     if entry.kind == EntryKind.ACCEPT:
-        if not all(kept.is_taught for kept in unit.models.values()):
-            place = entry.partition, entry.offset, entry.message_hash
-            content = EntryContent(await stored_chunk(transport, unit, *place))
+        if counts and not unit.tenant.has_owner_keys:
+            content = EntryContent(await stored_chunk(transport, unit, waiting_chunk(entry)))
+    elif entry.kind == EntryKind.REKEYED:
+        if counts:
+            (closed,) = unit.closed_chunks(entry)
+            content = EntryContent(await stored_chunk(transport, unit, closed))
     elif entry.kind == EntryKind.WITHDRAW:
         gone = unit.index.chunk(entry.sender, entry.sender_sequence)
         if gone is None:
-            raise StorageError(f"journal entry {entry.sequence} takes out what is not in", hint=_HINT)
-        place = gone.partition, gone.offset, gone.message_hash
-        content = EntryContent(await stored_chunk(transport, unit, *place))
+            raise StorageError(f"journal entry {entry.sequence} takes out what is not in", hint=HINT)
+        content = EntryContent(await stored_chunk(transport, unit, gone))
     elif entry.kind == EntryKind.QUERY:
         query = await stored_query(transport, unit.tenant, entry)
         content = EntryContent(query_id=query.query_id)
@@ -137,7 +137,7 @@ async def fold_entry(transport: Transport, unit: MasterUnit, stored: StoredEntry
         try:
             change = await stored_change(transport, unit.tenant, in_force(entry))
         except NotSuccessorError as error:
-            raise StorageError(f"journal entry {entry.sequence}: {error}", hint=_HINT) from error
+            raise StorageError(f"journal entry {entry.sequence}: {error}", hint=HINT) from error
         content = EntryContent(change=change)
     elif entry.kind == EntryKind.LEARNT and not entry.reason:
         content = EntryContent(learnt=AbsentContent(sealed_place(entry)))
@@ -169,41 +169,14 @@ async def look_up_models(transport: Transport, unit: MasterUnit) -> None:
         kept.model = await looked_up(kept.learner, kept.model)
         kept.answering = await looked_up(kept.learner, kept.answering)
         if isinstance(kept.model.content, AbsentContent):
-            raise StorageError(f"the model '{kept.learner.model_id}' is not where it was sealed", hint=_HINT)
+            raise StorageError(f"the model '{kept.learner.model_id}' is not where it was sealed", hint=HINT)
     for message_hash, (entry, model) in unit.open_queries.items():
         learner = unit.models[entry.model_id].learner
         unit.open_queries[message_hash] = entry, await looked_up(learner, model)
 
 
-async def stored_chunk(
-    transport: Transport, unit: MasterUnit, partition: int, offset: int, message_hash: bytes
-) -> Vectors:
-    """Return the ciphertexts of an accepted chunk from its topic.
-
-    Raises:
-        StorageError: The message there is not the one that was accepted.
-    """
-    arrival = await _stored(transport, unit.tenant, TopicName.CHUNKS, partition, offset, message_hash)
-    vectors = await asyncio.to_thread(chunk_vectors, unit.encodings, arrival)
-    if vectors is None:
-        raise StorageError("an accepted chunk is not one of this tenant", hint=_HINT)
-    return vectors
-
-
 async def stored_query(transport: Transport, tenant: Tenant, entry: JournalEntry) -> Query:
-    """Return an accepted query from its topic; raises like `stored_chunk`."""
+    """Return an accepted query from its topic; raises like `fold_entry`."""
     place = entry.partition, entry.offset, entry.message_hash
-    arrival = await _stored(transport, tenant, TopicName.QUERIES, *place)
+    arrival = await named_message(transport, tenant, TopicName.QUERIES, *place)
     return decode(Query, arrival.body, len(arrival.body))
-
-
-async def _stored(
-    transport: Transport, tenant: Tenant, topic: TopicName, partition: int, offset: int, message_hash: bytes
-) -> Arrival:
-    arrival = await stored_message(transport, tenant, topic, partition, offset, message_hash)
-    if arrival is None:
-        raise StorageError(
-            f"the message at {topic} partition {partition} offset {offset} is not the one in the journal",
-            hint=_HINT,
-        )
-    return arrival

@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.sqlite_file import SqliteFile
 from roles.journal_index import AcceptedChunk
 from schemas.journal import GENESIS, JournalEntry
+from schemas.snapshots import NOT_REKEYED
 
 _VERSION = 2
 _MAX_INTEGER = (1 << 63) - 1
@@ -21,6 +22,10 @@ CREATE TABLE IF NOT EXISTS chunk (
     owner TEXT NOT NULL, owner_sequence INTEGER NOT NULL, sequence INTEGER NOT NULL,
     message_hash BLOB NOT NULL, records INTEGER NOT NULL, partition INTEGER NOT NULL,
     "offset" INTEGER NOT NULL, withdrawn INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (owner, owner_sequence)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rekeyed (
+    owner TEXT NOT NULL, owner_sequence INTEGER NOT NULL, partition INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL, message_hash BLOB NOT NULL, PRIMARY KEY (owner, owner_sequence)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS query (
     client TEXT NOT NULL, query_id BLOB NOT NULL, message_hash BLOB NOT NULL, rows INTEGER NOT NULL,
@@ -118,7 +123,19 @@ class JournalIndexFile:
         if not rows:
             return None
         number, message_hash, records, partition, offset, withdrawn = rows[0]
-        return AcceptedChunk(number, bytes(message_hash), records, partition, offset, bool(withdrawn))
+        place = partition, offset
+        rekeyed = self._rekeyed(owner, sequence)
+        return AcceptedChunk(number, bytes(message_hash), records, *place, bool(withdrawn), rekeyed)
+
+    def _rekeyed(self, owner: str, sequence: int) -> tuple[int, int, bytes]:
+        rows = self._file.rows(
+            'SELECT partition, "offset", message_hash FROM rekeyed WHERE owner = ? AND owner_sequence = ?',
+            *(owner, sequence),
+        )
+        if not rows:
+            return NOT_REKEYED
+        partition, offset, message_hash = rows[0]
+        return int(partition), int(offset), bytes(message_hash)
 
     def query(self, client: str, query_id: bytes) -> bytes | None:
         """See `JournalIndex.query`."""
@@ -140,6 +157,13 @@ class JournalIndexFile:
             ' "offset") VALUES (?, ?, ?, ?, ?, ?, ?)',
             *(entry.sender, entry.sender_sequence, entry.sequence, entry.message_hash, entry.records),
             *(entry.partition, entry.offset),
+        )
+
+    def rekey(self, entry: JournalEntry) -> None:
+        """See `JournalIndex.rekey`."""
+        self._change(
+            "INSERT OR REPLACE INTO rekeyed VALUES (?, ?, ?, ?, ?)",
+            *(entry.sender, entry.sender_sequence, entry.partition, entry.offset, entry.message_hash),
         )
 
     def withdraw(self, entry: JournalEntry) -> None:

@@ -5,11 +5,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from crypto.dtpkc import PublicKey
 from pipeline.check_pool import CheckPool
 from roles.arrival import Arrival, Refused
 from roles.journal_chain import Link
-from roles.judging import Judged, screen_messages, statements_of, with_bad_proofs
+from roles.judging import Judged, claims_of, screen_messages, with_bad_proofs
 from roles.master_unit import MasterUnit
+from roles.screening import Proven
 
 BATCH_ENTRIES = 128
 BATCH_BYTES = 16 << 20
@@ -90,5 +92,15 @@ class JudgedEntries:
         judged = await asyncio.to_thread(screen_messages, self._impartial, messages)
         if not self._proofs:
             return judged
-        key = self._impartial.tenant.service_key
-        return with_bad_proofs(judged, await self._checks.failing(key, statements_of(judged)))
+        return with_bad_proofs(judged, await self._failing(claims_of(judged)))
+
+    async def _failing(self, claims: Sequence[Proven]) -> set[int]:
+        """Return whose proofs do not verify; all under one key are checked together."""
+        places: dict[PublicKey, list[int]] = {}
+        for place, (key, _) in enumerate(claims):
+            places.setdefault(key, []).append(place)
+        failing: set[int] = set()
+        for key, under in places.items():
+            bad = await self._checks.failing(key, [claims[place][1] for place in under])
+            failing |= {under[number] for number in bad}
+        return failing

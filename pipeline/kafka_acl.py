@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from schemas.topics import TOPICS, Role, topic_name
+from schemas.configuration import Party
+from schemas.topics import TOPICS, Role, TopicName, topic_name
 
 
 class Operation(IntEnum):
@@ -65,10 +66,22 @@ class AccessRule:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A party by name and role: of the signed configuration, or an auditor or operator beside it."""
+    """A party by name and role: of the signed configuration, or an auditor or operator beside it.
+
+    Attributes:
+        name: As in the configuration.
+        role: As in the configuration.
+        reads_chunks: An owner with a key of its own, which reads its history back.
+    """
 
     name: str
     role: Role
+    reads_chunks: bool = False
+
+    @classmethod
+    def of(cls, party: Party) -> "Member":
+        """Return a party of the signed configuration."""
+        return cls(party.name, Role(party.role), party.role == Role.OWNER and bool(party.public_key))
 
 
 # The operator makes, changes and drops the tenant's topics. No other role needs any of this.
@@ -106,7 +119,8 @@ def access_rules(tenant: str, members: Iterable[Member]) -> list[AccessRule]:
             name = topic_name(tenant, topic.name)
             if member.role in topic.writers:
                 rules.append(AccessRule(user, Operation.WRITE, Pattern.LITERAL, name))
-            if member.role in topic.readers:
+            own_history = member.reads_chunks and topic.name is TopicName.CHUNKS
+            if member.role in topic.readers or own_history:
                 rules.append(AccessRule(user, Operation.READ, Pattern.LITERAL, name))
         if member.role is Role.OPERATOR:
             prefix = topic_prefix(tenant)

@@ -7,7 +7,6 @@ from typing import Any
 from crypto.errors import PrivMLError
 from pipeline.chunk_desk import HeldChunks
 from pipeline.journal import Journal
-from pipeline.journal_fold import stored_chunk
 from pipeline.log_setup import get_logger
 from pipeline.mailbox import Publisher
 from pipeline.notices import Decided, Notices
@@ -15,6 +14,7 @@ from pipeline.rounds import SecondaryRefusedError
 from pipeline.sealed_models import seal_model
 from pipeline.session_gate import SessionGate
 from pipeline.sessions import UNANSWERABLE, Sessions
+from pipeline.stored_chunks import stored_chunk
 from pipeline.transport import Transport
 from roles.classifiers.learner import (
     FAULTS_OF_CHUNKS,
@@ -119,8 +119,7 @@ class Lessons:
     async def _taught(self, chunk: WaitingChunk) -> TaughtChunk:
         vectors = self._held.get(chunk.message_hash)
         if vectors is None:
-            place = chunk.partition, chunk.offset, chunk.message_hash
-            vectors = await stored_chunk(self._transport, self._journal.unit, *place)
+            vectors = await stored_chunk(self._transport, self._journal.unit, chunk)
         return TaughtChunk(chunk.owner, chunk.records, chunk.message_hash, vectors)
 
     async def _fail(self, chunks: list[WaitingChunk], error: PrivMLError) -> None:

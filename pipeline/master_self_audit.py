@@ -17,14 +17,16 @@ from pipeline.audit_report import AuditReport, Checked, audited_models, unkept_c
 from pipeline.check_pool import CheckPool
 from pipeline.errors import StorageError
 from pipeline.journal_audit import GRACE_SECONDS, JournalAudit
-from pipeline.journal_fold import stored_chunk, stored_query
+from pipeline.journal_fold import stored_query
 from pipeline.lessons import run_teaching
 from pipeline.meter import Meter
 from pipeline.recorded_exchange import NotRecordedError, RecordedExchange
+from pipeline.rekeying_audit import RekeyingAudit
 from pipeline.rounds import SecondaryRefusedError
 from pipeline.rounds_record import RoundsRecord, body_hash
 from pipeline.sessions import UNANSWERABLE, Sessions
 from pipeline.signed_messages import signatures_seen
+from pipeline.stored_chunks import stored_chunk
 from pipeline.transport import Transport
 from roles.auditor import ClosedQuery
 from roles.building_blocks.base_transfers import TransferBases, base_master, base_plan, base_subject
@@ -82,6 +84,7 @@ async def audit_master(
 
     async def renewed(unit: MasterUnit) -> None:
         # What was begun before and not ended, in the secrets of then.
+        await rekeyings.begin_next(unit)
         await lessons.begin_next(unit)
         began = tenant.roster.beginning_of(unit.key_epoch) or tenant.configuration
         following = tenant.in_key_epoch(began)
@@ -91,9 +94,11 @@ async def audit_master(
         sessions = Sessions(exchange, tenant, await own_keys(tenant), pool, group)
         answers = _Answers(transport, tenant, sessions, findings)
         lessons = _Lessons(transport, sessions, findings, SealedLessons(transport, findings))
+        rekeyings = RekeyingAudit(transport, sessions, findings)
         journal = JournalAudit(
             *(transport, tenant, findings, meter, CheckPool(processes=0)),
             lesson=lessons.learnt,
+            rekeyed=rekeyings.rekeyed,
             proofs=False,
             closed=answers.check_all,
             renewed=renewed,
@@ -107,6 +112,7 @@ async def audit_master(
             if auditor.knows(entry.model_id, entry.model_version)
         ]
         await answers.check_all(open_queries)
+        await rekeyings.begin_next(auditor.unit)
         await lessons.begin_next(auditor.unit)
     lessons.sealed.end(auditor.unit)
     # Requests of sessions before the snapshot are explained by what is not read.
@@ -133,7 +139,7 @@ async def audit_master(
             *([SEALED_MODELS] if lessons.sealed.compacted else []),
             *unkept_chunks(auditor),
             *([UNEXPLAINED] if explained_before else []),
-            *([SESSIONS_CUT_OFF] if answers.left_out or lessons.left_out else []),
+            *([SESSIONS_CUT_OFF] if answers.left_out or lessons.left_out or rekeyings.left_out else []),
             *map(str, journal.unreadable),
         ],
     )
@@ -275,9 +281,7 @@ class _Lessons:
                     chunk.owner,
                     chunk.records,
                     chunk.message_hash,
-                    await stored_chunk(
-                        self.transport, unit, chunk.partition, chunk.offset, chunk.message_hash
-                    ),
+                    await stored_chunk(self.transport, unit, chunk),
                 )
                 for chunk in chunks
             ]

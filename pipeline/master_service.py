@@ -21,6 +21,7 @@ from pipeline.master_epochs import MasterEpochs
 from pipeline.meter import Meter
 from pipeline.notices import JournalTail, Notices
 from pipeline.query_desk import SESSIONS_AT_ONCE, QueryDesk
+from pipeline.rekeying import Rekeying
 from pipeline.session_gate import SessionGate
 from pipeline.succession import tell_succession
 from pipeline.transport import Transport
@@ -101,13 +102,25 @@ class MasterService:
         room = asyncio.Event()
         lessons = self._lessons(room)
 
-        def wake() -> None:
+        def rekeyed() -> None:
+            room.set()
+            for lesson in lessons:
+                lesson.wake()
+
+        rekeying = Rekeying(
+            *(self._transport, self._journal, self._notices, self._publisher, self._held),
+            rekeyed,
+            self._gate,
+        )
+
+        def accepted() -> None:
+            rekeying.wake()
             for lesson in lessons:
                 lesson.wake()
 
         chunks = ChunkDesk(
-            *(self._transport, self._tenant, self._journal, self._notices, self._meter, self._held),
-            wake,
+            *(self._transport, self._journal, self._notices, self._meter, self._held),
+            accepted,
             room,
         )
         await tell_succession(self._publisher, self._tenant)
@@ -124,6 +137,7 @@ class MasterService:
                 self._begin(group, queries.answer_again(answered, sessions))
             for entry, model in list(self.unit.open_queries.values()):
                 queries.take_up(entry, model)
+            group.create_task(rekeying.run(sessions))
             for lesson in lessons:
                 group.create_task(lesson.run(sessions))
             group.create_task(chunks.run(inboxes[0]))

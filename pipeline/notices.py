@@ -49,7 +49,7 @@ class Decided:
     Attributes:
         entry: The entry.
         entry_id: Its id.
-        closed: For ``learnt`` the chunks that it closes.
+        closed: For ``learnt`` and ``rekeyed`` the chunks that it closes.
     """
 
     entry: JournalEntry
@@ -82,7 +82,7 @@ class JournalTail:
             asked = unit.open_queries.get(entry.message_hash)
             if asked is not None:
                 self.answered.append(Answered(*asked, entry))
-        elif entry.kind == EntryKind.LEARNT:
+        elif entry.kind in {EntryKind.LEARNT, EntryKind.REKEYED}:
             self.chunks.append(Decided(entry, entry_id, unit.closed_chunks(entry)))
         elif entry.topic == TopicName.CHUNKS:
             self.chunks.append(Decided(entry, entry_id))
@@ -122,6 +122,11 @@ class Notices:
         self._meter.outcome("lesson", entry.reason, model=entry.model_id, times=len(decided.closed))
         if decided.entry.reason:
             await self._dead_letters.report(await self._arrival(decided.entry), decided.entry.reason)
+        for receipt in await asyncio.to_thread(self._receipts, decided, 0):
+            await self._send(receipt)
+
+    async def rekeyed(self, decided: Decided) -> None:
+        """Tell the owner that models can learn a chunk now."""
         for receipt in await asyncio.to_thread(self._receipts, decided, 0):
             await self._send(receipt)
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from crypto.coins import Coins
+from crypto.dtpkc import PublicKey
 from crypto.errors import SchemaError
 from crypto.plaintext_proof import table_bits
 from pipeline.errors import PipelineError
@@ -25,7 +26,7 @@ from roles.encoding import EncodedRecords
 from roles.tenant import Tenant
 from schemas.chunks import Withdrawal
 from schemas.codec import decode, encode
-from schemas.journal import Receipt
+from schemas.journal import EVERY_MODEL, Receipt
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_name
 
@@ -57,11 +58,11 @@ class SentChunk:
     bytes: int
 
 
-def prepare_tables(tenant: Tenant) -> None:
-    """Make the tables of fixed bases that encrypting chunks uses."""
+def prepare_tables(tenant: Tenant, key: PublicKey) -> None:
+    """Make the tables of fixed bases that encrypting chunks under a key uses."""
     layouts = ChunkEncodings(tenant).layouts(tenant.configuration.limits.max_chunk_records)
     ciphertexts = sum(layout.ciphertexts for layout in layouts)
-    tenant.service_key.prepare(TABLE_WINDOW, table_bits(tenant.parameters.profile, ciphertexts))
+    key.prepare(TABLE_WINDOW, table_bits(tenant.parameters.profile, ciphertexts))
 
 
 class OwnerService:
@@ -207,7 +208,7 @@ def _no_receipt(missing: set[tuple[bytes, str]], wanted: int, timeout_seconds: f
             f"no receipt for {unheard} of {wanted} chunks within {timeout_seconds:g} s",
             hint="check that `privml mu` is running; then repeat: nothing happens twice",
         )
-    models = ", ".join(sorted({model for _, model in missing}))
+    models = ", ".join(sorted({model.replace(EVERY_MODEL, "all models") for _, model in missing}))
     return NoReceiptError(
         f"accepted, but not all learnt by {models} within {timeout_seconds:g} s",
         hint="check that `privml su` is running; nothing is lost and nothing need be repeated",

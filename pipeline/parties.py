@@ -1,11 +1,13 @@
 """Opening a party: its keystore, held against the configuration."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crypto.dtpkc import WeakPrivateKey
+from crypto.errors import InvalidKeyError
 from pipeline.errors import PipelineError
 from pipeline.keystore import Keystore, KeystoreError
 from pipeline.mailbox import Publisher
@@ -13,6 +15,7 @@ from pipeline.settings import Settings
 from pipeline.transport import Transport
 from roles.enrolment import ENROLLED_ROLES
 from roles.tenant import Tenant
+from roles.unit_keys import UnitKeys, strong_share_of, unit_keys
 from schemas.reasons import ReasonCode
 from schemas.topics import Role
 
@@ -47,10 +50,35 @@ class Identity:
         """
         theta = int.from_bytes(self.keystore.secrets["theta"], "big")
         key = WeakPrivateKey.from_theta(tenant.parameters, theta)
-        public = tenant.unit_keys.get(self.role) or tenant.client_keys.get(self.name)
+        keys = {**tenant.owner_keys, **tenant.client_keys}
+        public = tenant.unit_keys.get(self.role) or keys.get(self.name)
         if public != key.public:
             raise KeystoreError("the keystore belongs to another configuration than the pinned one")
         return key
+
+    def unit_keys(
+        self,
+        tenant: Tenant,
+        save: Callable[[Mapping[str, bytes]], None],
+        reread: Callable[[], Mapping[str, bytes]] | None = None,
+    ) -> UnitKeys:
+        """Return a unit's keys, held against the configuration.
+
+        Args:
+            tenant: Public facts.
+            save: Writes named secrets to the keystore.
+            reread: Returns the secrets as they are by now.
+
+        Raises:
+            KeystoreError: The keystore does not match the configuration.
+        """
+        self.weak_key(tenant)
+        secrets, role = self.keystore.secrets, self.role.value
+        try:
+            share = strong_share_of(tenant, role, secrets)
+        except InvalidKeyError as error:
+            raise KeystoreError(str(error), hint="take the keystore that was made for this tenant") from error
+        return unit_keys(role, secrets, save, reread, share)
 
     def publisher(self, tenant: Tenant, transport: Transport) -> Publisher:
         """Return what signs and appends as this party."""

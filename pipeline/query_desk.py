@@ -181,7 +181,7 @@ class QueryDesk:
 
     def _screen(self, arrival: Arrival) -> ScreenedQuery:
         screened = self._journal.unit.screen_query(arrival)
-        if failing_proofs(self._tenant, [screened.statement]):
+        if failing_proofs([screened.proven]):
             raise Refusal(ReasonCode.BAD_PROOF)
         return screened
 

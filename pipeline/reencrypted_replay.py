@@ -123,7 +123,7 @@ class _Run:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             async with open_transport(self._settings.transport) as target:
                 tenant = await fetch_tenant(self._settings, target)
-                await asyncio.to_thread(prepare_tables, tenant)
+                await asyncio.to_thread(prepare_tables, tenant, tenant.service_key)
                 owners = {owner: self._owner(owner, tenant, target, meter, pool) for owner in files}
                 for chunk in self._recorded.accepted:
                     batch = await asyncio.to_thread(cutters[chunk.owner].take, chunk.records)

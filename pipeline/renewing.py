@@ -12,7 +12,7 @@ from crypto.unit_channel import exchange_public_key
 from pipeline.configurations import Versions
 from pipeline.enrolling import publish_version
 from pipeline.parties import Identity
-from pipeline.set_up import KeyGenerationError, read_public_key
+from pipeline.party_keys import KeyGenerationError, read_public_key
 from pipeline.settings import Settings, SettingsError
 from pipeline.transport import Transport
 from roles.enrolment import renewed_version

@@ -18,12 +18,13 @@ from msgspec import structs
 
 from pipeline.chunk_desk import CHUNKS_AT_ONCE
 from pipeline.errors import PipelineError
-from pipeline.journal_fold import fold_journal, stored_chunk
+from pipeline.journal_fold import fold_journal
 from pipeline.mailbox import Inbox
 from pipeline.meter import peak_rss_bytes
 from pipeline.recorded_stream import Bounds, decided_stretch
 from pipeline.replay_feed import Feed, check_target
 from pipeline.replay_report import ReplayedModel, ReplayReport, Speed, Stretch, UnitFigures
+from pipeline.stored_chunks import stored_chunk
 from pipeline.transport import Message, Transport
 from pipeline.unit_process import prepare_tables
 from roles.classifiers.learner import TaughtLearner
@@ -66,7 +67,7 @@ async def replay(
         speed: As fast as it goes, or with the pauses that the stream had.
 
     Raises:
-        NeedsPlaintextError: A model of the tenant learns in sessions.
+        NeedsPlaintextError: A model of the tenant learns in sessions, or owners have keys of their own.
         TargetInUseError: The target has messages of this tenant.
         StorageError: The source's journal cannot be folded.
 
@@ -100,11 +101,13 @@ async def replay(
 
 def _check_models(tenant: Tenant) -> None:
     taught = [name for name, learner in learners_of(tenant).items() if isinstance(learner, TaughtLearner)]
-    if taught:
+    why = f"{', '.join(taught)}: such a model learns in sessions of both units" if taught else ""
+    if tenant.has_owner_keys:
+        why = "owners encrypt under keys of their own: chunks are re-keyed in sessions of both units"
+    if why:
         owners = sorted(name for name, party in tenant.verifying.items() if party.role is Role.OWNER)
         raise NeedsPlaintextError(
-            f"{', '.join(taught)}: such a model learns in sessions of both units, which never take the same "
-            "ciphertexts twice",
+            f"{why}, which never take the same ciphertexts twice",
             hint="give the files that were published, to be encrypted anew for a tenant of their own: "
             + " ".join(f"--data {owner}=FILE" for owner in owners),
         )
@@ -183,8 +186,7 @@ class _Replay:
         elif entry.kind == EntryKind.WITHDRAW:
             known = self.unit.index.chunk(entry.sender, entry.sender_sequence)
             if known is not None:
-                place = known.partition, known.offset, known.message_hash
-                content = EntryContent(await stored_chunk(self._target, self.unit, *place))
+                content = EntryContent(await stored_chunk(self._target, self.unit, known))
             self.report.withdrawn += 1
         else:
             self.report.rejected += 1

@@ -17,6 +17,7 @@ from roles.arrival import Arrival, Refused
 from roles.building_blocks.base_transfers import BASE
 from roles.classifiers.learner import QUERY
 from roles.plan import MAX_STEPS, Plan
+from roles.rekeying import REKEY
 from roles.session import MasterProgram, Session
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
@@ -226,11 +227,11 @@ class RoundExchange:
 def partition_of(subject: Subject) -> int:
     """Return the partition that a session's rounds go by, and no other.
 
-    All sessions about the queries of one client are on one partition, and so are those of one model:
-    whoever serves it knows by itself what was answered to a client.
+    All sessions about the queries of one client are on one partition, and so are those about the chunks
+    of one owner, and those of one model: whoever serves it knows by itself what was answered to a client.
     """
     key = BASE_KEY if subject.purpose == BASE else subject.model_id.encode()
-    if subject.purpose == QUERY:
+    if subject.purpose in {QUERY, REKEY}:
         key = subject.client.encode()
     return partition_for_key(key, len(PARTITIONS))
 

@@ -112,7 +112,8 @@ class _SelfAudit:
             def compare(bases: TransferBases) -> None:
                 self._compare_bases(keys.bases, bases)
 
-            unit = SecondaryUnit(tenant, keys.theta, keys.seed, keys.delta, keys.bases, compare, self.pool)
+            secrets = keys.theta, keys.seed, keys.delta, keys.bases, compare
+            unit = SecondaryUnit(tenant, *secrets, self.pool, keys.strong_share)
             unit.heads = self.heads
             self.units[key_epoch] = unit
         return self.units[key_epoch]

@@ -29,6 +29,7 @@ from roles.arrival import Arrival, Refused
 from roles.building_blocks.base_transfers import BASE
 from roles.classifiers.learner import GROW, LEARN, QUERY, REFRESH
 from roles.plan import MAX_STEPS
+from roles.rekeying import REKEY
 from roles.secondary_epochs import SecondaryEpochs
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
@@ -46,6 +47,7 @@ RESUME_WINDOW = 1024
 
 _ACTIVITIES = {
     BASE: "base_transfers",
+    REKEY: REKEY,
     LEARN: "learn",
     GROW: "learn",
     REFRESH: "refresh",
@@ -244,8 +246,8 @@ class SecondaryService:
 
     async def _prepare(self, purpose: str) -> None:
         """Learn what a session that begins may rest on."""
-        if purpose in {QUERY, REFRESH}:
-            # MU publishes a head before it asks about it, and who may ask before it takes them in.
+        if purpose in {QUERY, REFRESH, REKEY}:
+            # MU publishes a head before it asks about it, and who may send before it takes them in.
             await self._read_heads(cosign=True)
         unit = self._epochs.unit
         if purpose != BASE and unit.bases is None:

@@ -1,4 +1,4 @@
-"""MU's sessions with SU: the base transfers once, what prepares a model for queries, lessons, queries.
+"""MU's sessions with SU: the base transfers once, re-keyed chunks, lessons, refreshes and queries.
 
 Everything is a function of the journal, the log and MU's keys: asked again, also after a restart,
 it gives the same bytes.
@@ -14,9 +14,11 @@ from crypto.dtpkc import Ciphertext, encode_ciphertexts
 from crypto.errors import CryptoError, RemoteProtocolError
 from pipeline.rounds import PlanTooLargeError, RoundExchange, SecondaryRefusedError
 from roles.building_blocks.base_transfers import TransferBases, base_master, base_plan, base_subject
+from roles.chunk_encodings import Vectors
 from roles.classifiers.learner import LEARN, QUERY, AskedQuery, MasterCall
 from roles.learners import AnyLearner
 from roles.model_state import ModelState
+from roles.rekeying import REKEY, rekey_call
 from roles.session import MasterProgram, Session, session_name
 from roles.tenant import Tenant
 from roles.unit_keys import UnitKeys
@@ -25,6 +27,7 @@ from roles.vectors import decode_vectors
 from schemas.journal import JournalEntry
 from schemas.queries import Answer, Query
 from schemas.reasons import ReasonCode
+from schemas.snapshots import WaitingChunk
 
 Result = TypeVar("Result")
 
@@ -101,10 +104,15 @@ class Sessions:
         """Run a session of a lesson; raises like `answer`."""
         return await self.run(call, LEARN)
 
+    async def rekey(self, chunk: WaitingChunk, vectors: Vectors) -> Vectors:
+        """Return a chunk's ciphertexts under the service key; raises like `answer`."""
+        return await self.run(rekey_call(self._tenant, chunk, vectors), REKEY)
+
     async def run(self, call: MasterCall[Result], activity: str) -> Result:
         """Run a session after the base transfers; raises like `answer`."""
         bases = await self._transfer_bases()
-        secrets = UnitSecrets("mu", self._keys.theta, self._keys.seed, bases.receiver, bases.sender)
+        ends = bases.receiver, bases.sender
+        secrets = UnitSecrets("mu", self._keys.theta, self._keys.seed, *ends, self._keys.strong_share)
 
         def start() -> tuple[Session, MasterProgram[Result]]:
             session = Session(self._tenant, "mu", self._keys.seed, call.subject, call.plan)

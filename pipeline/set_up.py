@@ -1,15 +1,10 @@
-"""Setting a tenant up: the dealer's parameters, everybody's keys, the signed configuration.
+"""Setting a tenant up: the configuration made of public files, checked and signed; topics and settings.
 
-The dealer makes N and g, and forgets the primes when its function returns. Each party's keys are
-drawn by a process of its own, which writes its own keystore; whoever puts the configuration
-together sees public files only.
+The parameters are the dealer's (`pipeline.dealer`), everybody's keys their own (`pipeline.party_keys`).
 """
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +13,8 @@ from msgspec import structs
 
 from crypto.coins import Coins
 from crypto.errors import LayoutError
-from crypto.key_generation import generate_parameters
-from crypto.parameters import Parameters
-from crypto.profiles import Profile, profile
-from crypto.validation import validate_parameters
 from pipeline.configurations import CONFIGURATION_KIND
-from pipeline.errors import PipelineError
+from pipeline.dealer import PARAMETERS_FILE, read_parameters
 from pipeline.keystore import Keystore, KeystoreHeader
 from pipeline.mailbox import Publisher
 from pipeline.passphrase import Passphrase
@@ -31,25 +22,18 @@ from pipeline.rounds import PlanTooLargeError, check_plan_size
 from pipeline.settings import FILE_NAME, Settings, SettingsError, dump_settings
 from pipeline.topic_urls import open_transport
 from roles.learners import learners_of
+from roles.rekeying import chunk_plan
 from roles.tenant import Tenant, configuration_digest, tenant_from
 from roles.unit_keys import draw_party
-from schemas.codec import decode, encode
+from schemas.codec import encode
 from schemas.configuration import Configuration, Limits, Party, PublicParameters, UnitPublicKey
 from schemas.data_schema import DataSchema, encode_schema
 from schemas.models import ModelSpec
-from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_specs
 
-PARAMETERS_FILE = "parameters.privml"
 AUTHORITY = "authority"
 CHUNK_RECORDS = (1 << 20, 2000, 1000, 500, 250, 100, 50, 20, 10)
 """Limits on a chunk's records that are tried where none is asked for, the largest first."""
-
-
-class KeyGenerationError(PipelineError):
-    """A key generation process failed."""
-
-    code = ReasonCode.INVALID_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,128 +66,6 @@ class TenantPlan:
     limits: Limits
     models: tuple[ModelSpec, ...]
     chunk_records: tuple[int, ...]
-
-
-def make_parameters(
-    folder: Path, tenant: str, profile_name: str, progress: Callable[[int, float], None] | None = None
-) -> Path:
-    """Draw N and g and write them to the folder; the primes are forgotten (the dealer).
-
-    Raises:
-        SettingsError: The file exists already: a modulus is made once.
-
-    Cost:
-        Two safe primes; about 100 full powers in the median at 3072 bits, sometimes thrice that.
-    """
-    chosen = known_profile(profile_name)
-    path = folder / PARAMETERS_FILE
-    if path.exists():
-        raise SettingsError("the parameters exist already", hint="choose another folder", file=path)
-    with ThreadPoolExecutor() as pool:
-        parameters, _ = generate_parameters(chosen, Coins.fresh(), pool, progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(
-        encode(
-            PublicParameters(
-                tenant,
-                1,
-                profile_name,
-                parameters.n.to_bytes(chosen.plaintext_bytes, "big"),
-                parameters.g.to_bytes(chosen.component_bytes, "big"),
-            )
-        )
-    )
-    return path
-
-
-def known_profile(name: str) -> Profile:
-    """Return a profile by name.
-
-    Raises:
-        SettingsError: There is none of that name.
-    """
-    try:
-        return profile(name)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-
-
-def read_parameters(path: Path) -> tuple[PublicParameters, Parameters]:
-    """Read a parameters file and check what is in it.
-
-    Raises:
-        SettingsError: It cannot be read.
-        InvalidKeyError: N or g fails its checks.
-    """
-    try:
-        public = decode(PublicParameters, path.read_bytes())
-    except OSError as error:
-        raise SettingsError("the parameters file cannot be read", file=path) from error
-    parameters = Parameters(
-        known_profile(public.profile),
-        int.from_bytes(public.modulus, "big"),
-        int.from_bytes(public.generator, "big"),
-    )
-    validate_parameters(parameters)
-    return public, parameters
-
-
-def make_party(
-    parameters_file: Path, role: str, name: str, keystore: Path, public_file: Path, passphrase: Passphrase
-) -> Party:
-    """Draw one party's keys: secrets into its keystore, the public part into a file of its own."""
-    public, parameters = read_parameters(parameters_file)
-    secrets, party = draw_party(parameters, public.tenant, role, name, Coins.fresh())
-    keystore.parent.mkdir(parents=True, exist_ok=True)
-    Keystore.create(
-        keystore, KeystoreHeader(role, public.tenant, name, public.key_epoch), secrets, passphrase
-    )
-    public_file.write_bytes(encode(UnitPublicKey(public.tenant, party)))
-    return party
-
-
-def read_public_key(path: Path) -> UnitPublicKey:
-    """Read what a party's key generation published.
-
-    Raises:
-        SettingsError: The file cannot be read.
-    """
-    try:
-        return decode(UnitPublicKey, path.read_bytes())
-    except OSError as error:
-        raise SettingsError("the public key file cannot be read", file=path) from error
-
-
-def spawn_parties(
-    parameters_file: Path, keys: Path, passphrase_file: Path, parties: Sequence[tuple[str, str]]
-) -> list[UnitPublicKey]:
-    """Run key generation of (role, name) pairs, each as its own process, a few at a time.
-
-    Args:
-        parameters_file: The tenant's public parameters.
-        keys: Folder of the keystores and of the public keys.
-        passphrase_file: For the keystores.
-        parties: Whose keys.
-
-    Raises:
-        KeyGenerationError: A process failed.
-    """
-    keys.mkdir(parents=True, exist_ok=True)
-
-    def run(party: tuple[str, str]) -> UnitPublicKey:
-        role, name = party
-        public_file = keys / f"{name}.pub"
-        command = [sys.executable, "-P", "-m", "pipeline", role, "keygen", "--name", name]
-        command += ["--parameters", str(parameters_file)]
-        command += ["--keystore", str(keys / f"{name}.key"), "--public", str(public_file)]
-        command += ["--passphrase-file", str(passphrase_file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise KeyGenerationError(f"key generation of {role} '{name}' failed: {done.stderr.strip()}")
-        return read_public_key(public_file)
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return list(pool.map(run, parties))
 
 
 def check_new_tenant(folder: Path, passphrase_file: Path) -> None:
@@ -275,6 +137,7 @@ def _configuration(plan: TenantPlan, public: PublicParameters, parties: tuple[Pa
             plan.models,
             structs.replace(plan.limits, max_chunk_records=most),
             parties,
+            share_commitments=tuple(share.commitment for share in public.shares),
         )
         try:
             _check_sizes(tenant_from(configuration, allow_insecure=plan.insecure))
@@ -299,6 +162,11 @@ def _check_sizes(tenant: Tenant) -> None:
                 f"model '{learner.model_id}': {error}",
                 hint="lower --max-chunk-records or --max-query-rows, or use a schema with fewer columns",
             ) from error
+    if tenant.has_owner_keys:
+        try:
+            check_plan_size(chunk_plan(tenant, tenant.configuration.limits.max_chunk_records))
+        except PlanTooLargeError as error:
+            raise SettingsError(error.args[0], hint=error.hint) from error
 
 
 async def _publish(settings: Settings, configuration: Configuration, signing_key: Ed25519PrivateKey) -> None:

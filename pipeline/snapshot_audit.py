@@ -84,6 +84,7 @@ class SnapshotAudit:
                 snapshot.journal_head == captured.journal_head
                 and snapshot.next_offsets == captured.next_offsets
                 and snapshot.in_force == captured.in_force
+                and snapshot.rekeying == captured.rekeying
                 and [model.model_id for model in snapshot.models] == list(unit.models)
                 and [query.entry for query in snapshot.open_queries]
                 == [query.entry for _, query, _ in captured.open_queries]

@@ -26,7 +26,7 @@ from roles.model_state import ModelState
 from roles.tenant import Tenant
 from schemas.codec import decode, encode
 from schemas.envelope import open_envelope
-from schemas.snapshots import ModelPlace, OpenQuery, SealedPlace, Snapshot
+from schemas.snapshots import ModelPlace, OpenQuery, SealedPlace, Snapshot, WaitingChunk
 from schemas.succession import InForce
 from schemas.topics import TopicName, topic_name
 
@@ -50,6 +50,7 @@ class Captured:
         models: Learner, current version, answering version and the rest of every model.
         open_queries: Entry and version of queries that are not answered.
         in_force: Versions of the configuration that came into force.
+        rekeying: Chunks that are not re-keyed yet.
     """
 
     journal_sequence: int
@@ -59,6 +60,7 @@ class Captured:
     models: tuple[tuple[AnyLearner, ModelState, ModelState, ModelPlace], ...]
     open_queries: tuple[tuple[AnyLearner, OpenQuery, ModelState], ...]
     in_force: tuple[InForce, ...] = ()
+    rekeying: tuple[WaitingChunk, ...] = ()
 
 
 _NOWHERE = SealedPlace(0, 0, b"", b"")
@@ -93,6 +95,7 @@ def capture(unit: MasterUnit, journal_offset: int) -> Captured:
             for entry, model in unit.open_queries.values()
         ),
         tuple(unit.tenant.roster.in_force[: unit.configured]),
+        tuple(unit.rekeying.chunks),
     )
 
 
@@ -143,6 +146,7 @@ async def write_snapshot(publisher: Publisher, captured: Captured) -> None:
             tuple(models),
             tuple(queries),
             captured.in_force,
+            captured.rekeying,
         )
     )
     key = f"snapshot/{number}".encode()
@@ -222,6 +226,7 @@ async def unit_of_snapshot(
     except (NotSuccessorError, LocalProtocolError):
         return None
     unit.configured = len(snapshot.in_force)
+    unit.rekeying.chunks = deque(snapshot.rekeying)
     for place in snapshot.models:
         kept = unit.models[place.model_id]
         current = await version(kept.learner, place.current)

@@ -79,6 +79,7 @@ class StatusWatch:
             "journal": {"entries": unit.next_sequence, **_moment(journal, now)},
             "lag": {"chunks": lags[TopicName.CHUNKS].messages, "queries": lags[TopicName.QUERIES].messages},
             "queries_open": len(unit.open_queries),
+            "rekeying": len(unit.rekeying.chunks),
             "rounds": rounds,
             "models": models,
             "last_receipt": _moment(receipt, now),
@@ -106,6 +107,7 @@ class StatusWatch:
         if usable is not None:
             snapshot, found = usable
             unit.models, unit.open_queries = found.models, found.open_queries
+            unit.rekeying = found.rekeying
             unit.head, unit.next_sequence = found.head, found.next_sequence
             unit.next_offset = found.next_offset
             self._journal_offset = snapshot.journal_offset

@@ -17,6 +17,7 @@ from itertools import islice
 from crypto.dtpkc import Ciphertext
 from crypto.errors import PrivMLError, SchemaError
 from roles.arrival import Arrival
+from roles.audit_counts import Counts
 from roles.chunk_encodings import Vectors
 from roles.classifiers.learner import FAULTS_OF_CHUNKS, TaughtLearner
 from roles.enrolment import NotSuccessorError, decide_configured, next_change
@@ -50,16 +51,6 @@ _RECALLED = frozenset(
         ReasonCode.QUOTA_EXCEEDED,
     }
 )
-
-
-@dataclass(slots=True)
-class Counts:
-    """How much was looked at."""
-
-    journal_entries: int = 0
-    chunks_accepted: int = 0
-    chunks_rejected: int = 0
-    withdrawals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +128,8 @@ class Auditor:
             index.add_chunk(entry)
         elif entry.kind == EntryKind.WITHDRAW and index.chunk(entry.sender, entry.sender_sequence):
             index.withdraw(entry)
+        elif entry.kind == EntryKind.REKEYED:
+            index.rekey(entry)
         elif entry.kind == EntryKind.QUERY:
             # Its own number is in the message, which is not read: it counts for the quota alone.
             index.add_query(entry, entry.message_hash, self.tenant.roster.key_epoch_of(entry.sequence))
@@ -152,7 +145,7 @@ class Auditor:
         judged: Judged | None,
         *,
         readable: bool = True,
-        withdrawn: Vectors | None = None,
+        named: Vectors | None = None,
         learnt: Content | None = None,
     ) -> None:
         """Hold the next entry against the rules and fold it.
@@ -163,18 +156,19 @@ class Auditor:
                 message is not there, which was reported.
             readable: Whether messages of that topic can be read at all; if not, the entry is taken
                 as it is.
-            withdrawn: For a withdrawal the ciphertexts of the chunk that goes.
+            named: For a withdrawal the ciphertexts of the chunk that goes, for a re-keyed chunk those
+                under the service key, if they are known.
             learnt: For a lesson what the model became, if that is known.
         """
         entry = link.entry
-        self._count(entry)
-        if self.complete and entry.kind == EntryKind.WITHDRAW and withdrawn is None:
+        self.counts.add(entry)
+        if self.complete and entry.kind == EntryKind.WITHDRAW and named is None:
             self._miss_withdrawn(entry)
         if not self.complete:
             return
         if readable and (judged is not None or entry.kind in CLOSING):
             self._compare(link, self._possible(entry, judged))
-        self._apply(link, judged, withdrawn, learnt)
+        self._apply(link, judged, named, learnt)
 
     def current_model(self, model_id: str) -> ModelState | None:
         """Return a model after the last entry; None if it does not follow from the log."""
@@ -267,6 +261,9 @@ class Auditor:
         if entry.kind == EntryKind.ANSWERED:
             asked = self.unit.open_queries.get(entry.message_hash)
             return [] if asked is None else [self.unit.decide_answered(asked[0], entry.result)]
+        if entry.kind == EntryKind.REKEYED:
+            place = sealed_place(entry)
+            return [self.unit.decide_rekeyed(place)] if self.unit.rekeying.chunks else []
         kept = self.unit.models.get(entry.model_id)
         if kept is None:
             return []
@@ -313,17 +310,19 @@ class Auditor:
     # --- the fold
 
     def _apply(
-        self, link: Link, judged: Judged | None, withdrawn: Vectors | None, learnt: Content | None
+        self, link: Link, judged: Judged | None, named: Vectors | None, learnt: Content | None
     ) -> None:
         entry = link.entry
         content = EntryContent(learnt=learnt)
-        if entry.kind in {EntryKind.ACCEPT, EntryKind.WITHDRAW}:
-            vectors = withdrawn if entry.kind == EntryKind.WITHDRAW else self._vectors_of(judged)
-            if vectors is None:
+        if entry.kind in {EntryKind.ACCEPT, EntryKind.WITHDRAW, EntryKind.REKEYED}:
+            # Under an owner's key a chunk is in no model yet.
+            waits = entry.kind == EntryKind.ACCEPT and self.tenant.has_owner_keys
+            vectors = self._vectors_of(judged) if entry.kind == EntryKind.ACCEPT else named
+            if vectors is None and not waits:
                 # Decisions can still be compared, the models cannot be recomputed any more.
                 self.unknown |= set(self.unit.models)
                 vectors = self._nothing()
-            content = EntryContent(vectors)
+            content = EntryContent(vectors or {})
         elif entry.kind == EntryKind.QUERY and judged is not None:
             content = EntryContent(query_id=query_id(judged.arrival))
         elif entry.kind == EntryKind.LEARNT and not entry.reason:
@@ -383,14 +382,6 @@ class Auditor:
         for name, model in before.items():
             if model.suffices(self.tenant) != self.unit.models[name].model.suffices(self.tenant):
                 self._models_before[name] = model
-
-    def _count(self, entry: JournalEntry) -> None:
-        self.counts.journal_entries += 1
-        if entry.kind == EntryKind.WITHDRAW:
-            self.counts.withdrawals += 1
-        elif entry.topic == TopicName.CHUNKS and entry.kind != EntryKind.LEARNT:
-            self.counts.chunks_accepted += entry.kind == EntryKind.ACCEPT
-            self.counts.chunks_rejected += entry.kind == EntryKind.REJECT
 
 
 def _says(entry: JournalEntry) -> str:

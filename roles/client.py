@@ -65,7 +65,8 @@ def make_query(
     query_id = coins.bytes(QUERY_ID_BYTES)
     layouts = learner.query_layouts(len(rows))
     context = statement_context(tenant, "client", client, TopicName.QUERIES, query_id, layouts, key_epoch)
-    vectors, proof = encrypt_and_prove(tenant, learner.query_plaintexts(rows), context, coins, pool)
+    plaintexts = learner.query_plaintexts(rows)
+    vectors, proof = encrypt_and_prove(tenant.service_key, plaintexts, context, coins, pool)
     return Query(
         query_id,
         learner.model_id,

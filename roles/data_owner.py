@@ -44,5 +44,5 @@ def make_chunk(
     layouts = encodings.layouts(len(records))
     context = statement_context(tenant, "owner", owner, TopicName.CHUNKS, sequence, layouts)
     plaintexts = encodings.plaintexts(records)
-    vectors, proof = encrypt_and_prove(tenant, plaintexts, context, coins, pool)
+    vectors, proof = encrypt_and_prove(tenant.chunk_key(owner), plaintexts, context, coins, pool)
     return Chunk(tenant.schema.digest, len(records), encode_vectors(tenant, vectors), proof)

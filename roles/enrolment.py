@@ -18,7 +18,7 @@ from crypto.unit_channel import KEY_BYTES as EXCHANGE_BYTES
 from roles.arrival import Arrival
 from roles.master_unit import MasterUnit
 from roles.roster import JUDGED_TOPICS, Change
-from roles.tenant import Tenant, checked_key, configuration_digest
+from roles.tenant import Tenant, check_keyless, checked_key, configuration_digest, keyed_roles
 from schemas.codec import decode, encode
 from schemas.configuration import MAX_CONFIGURATION_BYTES, Configuration, Party
 from schemas.envelope import VerifyingParty
@@ -77,7 +77,7 @@ def change_between(tenant: Tenant, before: Configuration, after: Configuration) 
             that fails its checks.
 
     Cost:
-        Two powers for the key of every new client.
+        Two powers for every new key.
     """
     if after.version != before.version + 1 or after.previous != configuration_digest(before):
         raise NotSuccessorError(f"version {after.version} does not continue version {before.version}")
@@ -103,8 +103,9 @@ def change_between(tenant: Tenant, before: Configuration, after: Configuration) 
     return Change(
         after,
         {name: verifying for name, (verifying, _) in checked},
-        {name: key for name, (_, key) in checked if key is not None},
+        {name: key for name, (party, key) in checked if key is not None and party.role is Role.CLIENT},
         frozenset(revoked),
+        {name: key for name, (party, key) in checked if key is not None and party.role is Role.OWNER},
     )
 
 
@@ -121,7 +122,7 @@ def next_change(tenant: Tenant, number: int, arrival: Arrival) -> Change:
         SchemaError: It is no configuration.
 
     Cost:
-        Two powers for the key of every new client.
+        Two powers for every new key.
     """
     configuration = decode(Configuration, arrival.body, MAX_CONFIGURATION_BYTES)
     return change_between(tenant, tenant.roster.configuration(number), configuration)
@@ -206,7 +207,9 @@ def _checked(tenant: Tenant, party: Party) -> tuple[VerifyingParty, PublicKey | 
     role = Role(party.role)
     try:
         key = Ed25519PublicKey.from_public_bytes(party.verify_key)
-        public = checked_key(tenant.parameters, tenant.name, party) if role is Role.CLIENT else None
+        keyed = role in keyed_roles(owner_keys=tenant.has_owner_keys)
+        public = checked_key(tenant.parameters, tenant.name, party) if keyed else None
+        check_keyless(party, has_key=public is not None)
     except (CryptoError, ValueError) as error:
         raise NotSuccessorError(f"the key of '{party.name}' does not check: {error}") from error
     return VerifyingParty(party.name, role, key, tenant.key_epoch), public

@@ -4,10 +4,11 @@ It grows with the stream, so that MU's shell keeps it on disk; the journal gives
 what is there already changes nothing, since a restarted MU folds some entries once more.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from schemas.journal import JournalEntry
+from schemas.snapshots import NOT_REKEYED
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class AcceptedChunk:
         partition: Where it lies, with `offset`.
         offset: See `partition`.
         withdrawn: Whether it was taken out.
+        rekeyed: Where it lies under the service key; see `WaitingChunk`.
     """
 
     sequence: int
@@ -29,6 +31,7 @@ class AcceptedChunk:
     partition: int
     offset: int
     withdrawn: bool = False
+    rekeyed: tuple[int, int, bytes] = NOT_REKEYED
 
 
 class JournalIndex(Protocol):
@@ -48,6 +51,10 @@ class JournalIndex(Protocol):
 
     def add_chunk(self, entry: JournalEntry) -> None:
         """Add the chunk that an entry accepts."""
+        ...
+
+    def rekey(self, entry: JournalEntry) -> None:
+        """Note where the chunk lies under the service key that an entry is about."""
         ...
 
     def withdraw(self, entry: JournalEntry) -> None:
@@ -83,12 +90,18 @@ class MemoryIndex:
         """See `JournalIndex.add_chunk`."""
         self.chunks.setdefault((entry.sender, entry.sender_sequence), accepted_chunk(entry))
 
+    def rekey(self, entry: JournalEntry) -> None:
+        """See `JournalIndex.rekey`."""
+        key = entry.sender, entry.sender_sequence
+        # Not there where the fold began after it was accepted.
+        if key in self.chunks:
+            place = entry.partition, entry.offset, entry.message_hash
+            self.chunks[key] = replace(self.chunks[key], rekeyed=place)
+
     def withdraw(self, entry: JournalEntry) -> None:
         """See `JournalIndex.withdraw`."""
-        known = self.chunks[entry.sender, entry.sender_sequence]
-        self.chunks[entry.sender, entry.sender_sequence] = AcceptedChunk(
-            known.sequence, known.message_hash, known.records, known.partition, known.offset, withdrawn=True
-        )
+        key = entry.sender, entry.sender_sequence
+        self.chunks[key] = replace(self.chunks[key], withdrawn=True)
 
     def add_query(self, entry: JournalEntry, query_id: bytes, key_epoch: int) -> None:
         """See `JournalIndex.add_query`."""

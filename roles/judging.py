@@ -10,11 +10,10 @@ from itertools import count
 from types import MappingProxyType
 
 from crypto.errors import PrivMLError
-from crypto.plaintext_proof import Statement
 from roles.arrival import Arrival, Refused
 from roles.master_unit import MasterUnit
 from roles.refusal import refusal_reason
-from roles.screening import ScreenedChunk, ScreenedQuery, failing_proofs
+from roles.screening import Proven, ScreenedChunk, ScreenedQuery, failing_proofs
 from roles.tenant import Tenant
 from schemas.chunks import Withdrawal
 from schemas.reasons import ReasonCode
@@ -65,7 +64,7 @@ def judge_messages(
     judged = screen_messages(impartial, messages)
     if not proofs:
         return judged
-    return with_bad_proofs(judged, failing_proofs(impartial.tenant, statements_of(judged)))
+    return with_bad_proofs(judged, failing_proofs(claims_of(judged)))
 
 
 def screen_messages(impartial: MasterUnit, messages: Sequence[Arrival | Refused]) -> list[Judged]:
@@ -73,9 +72,9 @@ def screen_messages(impartial: MasterUnit, messages: Sequence[Arrival | Refused]
     return [_screened(impartial, message) for message in messages]
 
 
-def statements_of(judged: Sequence[Judged]) -> list[Statement]:
-    """Return what the proofs of these messages must show, of those that have got that far."""
-    return [item.screened.statement for item in judged if isinstance(item.screened, _Proven)]
+def claims_of(judged: Sequence[Judged]) -> list[Proven]:
+    """Return key and statement of each proof, of those messages that have got that far."""
+    return [item.screened.proven for item in judged if isinstance(item.screened, _Proven)]
 
 
 def with_bad_proofs(judged: Sequence[Judged], failing: Collection[int]) -> list[Judged]:

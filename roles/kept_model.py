@@ -1,7 +1,7 @@
 """One model as MU keeps it: the version that is, the one that answers, and what it has yet to learn."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -12,7 +12,7 @@ from roles.model_state import ModelState
 from roles.tenant import Tenant
 from schemas.configuration import Limits
 from schemas.heads import Head
-from schemas.journal import JournalEntry
+from schemas.journal import EntryKind, JournalEntry
 from schemas.snapshots import SealedPlace, WaitingChunk
 
 
@@ -66,6 +66,45 @@ class KeptModel:
         if any(not 0 <= n <= c.records for c, n in zip(closed, entry.invalid, strict=True)):
             raise LocalProtocolError(f"journal entry {entry.sequence} has impossible invalid records")
         return closed
+
+    def learnt_entry(
+        self,
+        sequence: int,
+        head: bytes,
+        chunks: Sequence[WaitingChunk],
+        place: tuple[str, int, int, bytes],
+        *,
+        invalid: tuple[int, ...] = (0,),
+        reason: str = "",
+        result: bytes = b"",
+    ) -> JournalEntry:
+        """Return the journal entry that closes chunks, learnt together or, one alone, passed over.
+
+        Args:
+            sequence: Of the entry.
+            head: Id of the entry before.
+            chunks: Which.
+            place: Topic, partition, offset and id of the message that it names.
+            invalid: Invalid records of each chunk.
+            reason: Why a chunk is passed over.
+            result: Hash of the model.
+        """
+        last = chunks[-1]
+        return JournalEntry(
+            sequence,
+            head,
+            EntryKind.LEARNT,
+            *place,
+            last.owner,
+            last.owner_sequence,
+            sum(chunk.records for chunk in chunks),
+            reason,
+            self.learner.model_id,
+            self.model.version + len(chunks),
+            last.sequence,
+            invalid,
+            result,
+        )
 
     def answer_by(self, model: ModelState, sequence: int, entry_id: bytes) -> None:
         """Answer by a version from now on; note since which entry."""

@@ -21,6 +21,7 @@ from roles.kept_model import KeptModel, move_on, sealed_place, waiting_chunk
 from roles.learners import learners_of
 from roles.model_state import Content, ModelState
 from roles.refusal import Refusal
+from roles.rekeying import RekeyQueue
 from roles.roster import Change, in_force
 from roles.screening import (
     ScreenedChunk,
@@ -35,7 +36,7 @@ from schemas.chunks import Withdrawal
 from schemas.journal import CLOSING, GENESIS, EntryKind, JournalEntry
 from schemas.queries import Query
 from schemas.reasons import ReasonCode
-from schemas.snapshots import SealedPlace, WaitingChunk
+from schemas.snapshots import NOT_REKEYED, SealedPlace, WaitingChunk
 from schemas.topics import TopicName
 
 MAX_WAITING = 256
@@ -56,6 +57,7 @@ class MasterUnit:
             message id.
         next_offset: Per (topic, partition), where to go on reading.
         configured: How many versions of the configuration came into force after the first.
+        rekeying: Accepted chunks under owners' keys, which no model can learn yet.
     """
 
     tenant: Tenant
@@ -66,6 +68,7 @@ class MasterUnit:
     open_queries: dict[bytes, tuple[JournalEntry, ModelState]] = field(default_factory=dict)
     next_offset: dict[tuple[str, int], int] = field(default_factory=dict)
     configured: int = 0
+    rekeying: RekeyQueue = field(default_factory=RekeyQueue)
     encodings: ChunkEncodings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,7 +96,8 @@ class MasterUnit:
     @property
     def has_room(self) -> bool:
         """Whether no model is too far behind to accept more chunks."""
-        return all(len(kept.waiting) < MAX_WAITING for kept in self.models.values())
+        rekeying = len(self.rekeying.chunks)
+        return all(len(kept.waiting) + rekeying < MAX_WAITING for kept in self.models.values())
 
     # --- screening: from bytes to something whose proof can be checked
 
@@ -156,7 +160,7 @@ class MasterUnit:
         return self._entry(EntryKind.ACCEPT, arrival, records=screened.records)
 
     def _check_room(self, kept: KeptModel, records: int) -> None:
-        waiting = sum(chunk.records for chunk in kept.waiting)
+        waiting = sum(chunk.records for chunk in kept.waiting) + self.rekeying.records
         if kept.model.records + waiting + records > self.tenant.configuration.limits.max_total_records:
             raise LayoutError("more records than a model may hold")
         kept.learner.check_room(kept.model, records, waiting)
@@ -164,10 +168,11 @@ class MasterUnit:
     def decide_withdrawal(self, arrival: Arrival, withdrawal: Withdrawal) -> JournalEntry:
         """Return the entry that takes a chunk out, or rejects the wish.
 
-        Only an accepted, not yet withdrawn chunk of the same owner can go.
+        Only a chunk of the same owner that is in, and not withdrawn yet, can go.
         """
         known = self.index.chunk(arrival.sender, withdrawal.owner_sequence)
-        if known is None or known.withdrawn or not self.can_withdraw:
+        is_in = known is not None and (not self.tenant.has_owner_keys or known.rekeyed != NOT_REKEYED)
+        if known is None or not is_in or known.withdrawn or not self.can_withdraw:
             return self.decide_reject(arrival, ReasonCode.NOT_WITHDRAWABLE)
         return self._entry(
             EntryKind.WITHDRAW, arrival, records=known.records, sender_sequence=withdrawal.owner_sequence
@@ -221,9 +226,11 @@ class MasterUnit:
             invalid: How many records of each of these chunks it took for invalid.
             sealed: Where the model after them lies sealed.
         """
-        chunks = list(islice(self.models[model_id].waiting, len(invalid)))
+        kept = self.models[model_id]
+        chunks = list(islice(kept.waiting, len(invalid)))
         place = (TopicName.SNAPSHOTS, sealed.partition, sealed.offset, sealed.message_hash)
-        return self._learnt(model_id, chunks, tuple(invalid), place, "", sealed.model_hash)
+        chain = self.next_sequence, self.head
+        return kept.learnt_entry(*chain, chunks, place, invalid=tuple(invalid), result=sealed.model_hash)
 
     def decide_passed_over(self, model_id: str, sequence: int, reason: ReasonCode) -> JournalEntry:
         """Return the entry that says that a model does not learn a chunk, and why.
@@ -233,35 +240,14 @@ class MasterUnit:
             sequence: Of the entry that accepted the chunk.
             reason: Why.
         """
-        (chunk,) = (chunk for chunk in self.models[model_id].waiting if chunk.sequence == sequence)
+        kept = self.models[model_id]
+        (chunk,) = (chunk for chunk in kept.waiting if chunk.sequence == sequence)
         place = (TopicName.CHUNKS, chunk.partition, chunk.offset, chunk.message_hash)
-        return self._learnt(model_id, [chunk], (0,), place, str(reason), b"")
+        return kept.learnt_entry(self.next_sequence, self.head, [chunk], place, reason=str(reason))
 
-    def _learnt(
-        self,
-        model_id: str,
-        chunks: Sequence[WaitingChunk],
-        invalid: tuple[int, ...],
-        place: tuple[str, int, int, bytes],
-        reason: str,
-        result: bytes,
-    ) -> JournalEntry:
-        last = chunks[-1]
-        return JournalEntry(
-            self.next_sequence,
-            self.head,
-            EntryKind.LEARNT,
-            *place,
-            last.owner,
-            last.owner_sequence,
-            sum(chunk.records for chunk in chunks),
-            reason,
-            model_id,
-            self.models[model_id].model.version + len(chunks),
-            last.sequence,
-            invalid,
-            result,
-        )
+    def decide_rekeyed(self, place: SealedPlace) -> JournalEntry:
+        """Return the entry that says that the first chunk that waits for it was re-keyed, and lies where."""
+        return self.rekeying.entry(self.next_sequence, self.head, place)
 
     def _entry(
         self,
@@ -320,6 +306,8 @@ class MasterUnit:
                 self._close(entry)
             case EntryKind.LEARNT:
                 self._learn(entry, content.learnt)
+            case EntryKind.REKEYED:
+                self._rekey(entry, content.vectors)
             case EntryKind.CONFIGURED:
                 self._configure(entry, content.change)
             case EntryKind.REJECT:
@@ -339,8 +327,21 @@ class MasterUnit:
         return kept
 
     def _accept(self, entry: JournalEntry, vectors: Vectors) -> None:
+        chunk = waiting_chunk(entry)
+        if self.tenant.has_owner_keys:
+            self.rekeying.chunks.append(chunk)
+        else:
+            self._take_in(chunk, vectors)
+        self.index.add_chunk(entry)
+
+    def _rekey(self, entry: JournalEntry, vectors: Vectors) -> None:
+        self._take_in(self.rekeying.closed(entry), vectors)
+        self.rekeying.chunks.popleft()
+        self.index.rekey(entry)
+
+    def _take_in(self, chunk: WaitingChunk, vectors: Vectors) -> None:
         counted = {
-            model_id: kept.learner.learn(kept.model, entry.sender, entry.records, vectors)
+            model_id: kept.learner.learn(kept.model, chunk.owner, chunk.records, vectors)
             for model_id, kept in self.models.items()
             if isinstance(kept.learner, CountingLearner)
         }
@@ -348,8 +349,7 @@ class MasterUnit:
             if model_id in counted:
                 kept.model = counted[model_id]
             else:
-                kept.waiting.append(waiting_chunk(entry))
-        self.index.add_chunk(entry)
+                kept.waiting.append(chunk)
 
     def _withdraw(self, entry: JournalEntry, vectors: Vectors) -> None:
         remaining = {
@@ -391,5 +391,7 @@ class MasterUnit:
                 kept.model = kept.model.taking(chunk.owner, valid, learnt, sealed_place(entry))
 
     def closed_chunks(self, entry: JournalEntry) -> list[WaitingChunk]:
-        """Return the chunks that a ``learnt`` entry closes, in order; see `KeptModel`."""
+        """Return the chunks that a ``learnt`` or ``rekeyed`` entry closes, in order."""
+        if entry.kind == EntryKind.REKEYED:
+            return [self.rekeying.closed(entry)]
         return self._named(entry).closed_chunks(entry)

@@ -1,17 +1,16 @@
-"""What owners and clients do alike: encrypt vectors under the service key with one proof for all."""
+"""What owners and clients do alike: encrypt vectors under one key with one proof for all."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from crypto.coins import Coins
-from crypto.dtpkc import draw_exponent
+from crypto.dtpkc import PublicKey, draw_exponent
 from crypto.plaintext_proof import prove_plaintexts
 from roles.chunk_encodings import Vectors
-from roles.tenant import Tenant
 
 
 def encrypt_and_prove(
-    tenant: Tenant,
+    key: PublicKey,
     plaintexts: Mapping[str, Sequence[int]],
     context: bytes,
     coins: Coins,
@@ -20,7 +19,7 @@ def encrypt_and_prove(
     """Encrypt packed plaintexts by encoding, and prove knowledge of all of them together.
 
     Args:
-        tenant: Public facts.
+        key: The service key, or an owner's own.
         plaintexts: By encoding, in the order in which they travel.
         context: What the proof is bound to.
         coins: Fresh from the operating system.
@@ -32,7 +31,7 @@ def encrypt_and_prove(
     Cost:
         Two fixed-base powers per ciphertext, and two longer ones for the proof.
     """
-    parameters, key = tenant.parameters, tenant.service_key
+    parameters = key.parameters
     flat = [plaintext for packed in plaintexts.values() for plaintext in packed]
     randomness = [draw_exponent(parameters, coins) for _ in flat]
     ciphertexts = key.encrypt_many_with(flat, randomness, pool)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from schemas.journal import EntryKind, JournalEntry, Receipt
+from schemas.journal import EVERY_MODEL, EntryKind, JournalEntry, Receipt
 from schemas.snapshots import WaitingChunk
 from schemas.topics import TopicName
 
@@ -16,7 +16,7 @@ def receipts_due(
         entry: The entry.
         entry_id: Its id.
         owner_sequence: For a decision on a message the owner's own number for it.
-        closed: For ``learnt`` the chunks that it closes.
+        closed: For ``learnt`` and ``rekeyed`` the chunks that it closes.
     """
     if entry.kind == EntryKind.LEARNT:
         return [
@@ -33,6 +33,14 @@ def receipts_due(
                 ),
             )
             for chunk, invalid in zip(closed, entry.invalid, strict=True)
+        ]
+    if entry.kind == EntryKind.REKEYED:
+        return [
+            (
+                chunk.owner,
+                Receipt(chunk.message_hash, chunk.owner_sequence, "", entry.sequence, entry_id, EVERY_MODEL),
+            )
+            for chunk in closed
         ]
     if entry.topic != TopicName.CHUNKS or not entry.sender:
         return []

@@ -31,6 +31,7 @@ class Change:
         newcomers: Parties that were not there before, by name.
         client_keys: Their public keys, of those that are clients.
         revoked: Names of those that are revoked by it.
+        owner_keys: Public keys of newcomers that are owners, where owners have keys of their own.
         renews: Whether a key epoch begins with it.
     """
 
@@ -38,6 +39,7 @@ class Change:
     newcomers: Mapping[str, VerifyingParty] = field(default_factory=dict)
     client_keys: Mapping[str, PublicKey] = field(default_factory=dict)
     revoked: frozenset[str] = frozenset()
+    owner_keys: Mapping[str, PublicKey] = field(default_factory=dict)
     renews: bool = False
 
 
@@ -56,6 +58,7 @@ class Roster:
     Attributes:
         in_force: The versions after the first, with the places since which they are in force.
         client_keys: h_C of every client that ever was; a name is never given again.
+        owner_keys: The same of owners, where they have keys of their own.
         first_key_epoch: The tenant's first one.
     """
 
@@ -65,9 +68,11 @@ class Roster:
         verifying: Mapping[str, VerifyingParty],
         client_keys: Mapping[str, PublicKey],
         first_key_epoch: int | None = None,
+        owner_keys: Mapping[str, PublicKey] | None = None,
     ) -> None:
         self.in_force: list[InForce] = []
         self.client_keys = dict(client_keys)
+        self.owner_keys = dict(owner_keys or {})
         self.first_key_epoch = configuration.key_epoch if first_key_epoch is None else first_key_epoch
         self._changes = [Change(configuration)]
         self._members = {name: _Member(party) for name, party in verifying.items()}
@@ -149,6 +154,7 @@ class Roster:
             raise LocalProtocolError(f"version {entered.version} does not come into force here")
         # The order of these lines: a lookup from another thread never finds a version without its parties.
         self.client_keys.update(change.client_keys)
+        self.owner_keys.update(change.owner_keys)
         self._members |= {name: _Member(party, number) for name, party in change.newcomers.items()}
         self._members |= {name: replace(self._members[name], until=number) for name in change.revoked}
         self._changes.append(change)

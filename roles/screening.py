@@ -5,9 +5,10 @@ Nothing here depends on what came before. What does (repetition, capacity, quota
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from crypto.coins import Coins
-from crypto.dtpkc import Ciphertext
+from crypto.dtpkc import Ciphertext, PublicKey
 from crypto.errors import ProofError
 from crypto.plaintext_proof import PlaintextProof, Statement, failing_statements, verify_plaintexts
 from crypto.validation import validate_ciphertexts
@@ -23,6 +24,9 @@ from schemas.queries import QUERY_ID_BYTES, Query
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName
 
+Proven: TypeAlias = tuple[PublicKey, Statement]
+"""What a message claims to know, and the key that it encrypts under."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScreenedChunk:
@@ -33,12 +37,19 @@ class ScreenedChunk:
         records: Its records.
         vectors: Its ciphertexts by encoding.
         statement: What its proof must show.
+        key: Under which key.
     """
 
     arrival: Arrival
     records: int
     vectors: Vectors
     statement: Statement
+    key: PublicKey
+
+    @property
+    def proven(self) -> Proven:
+        """Key and statement, for `failing_proofs`."""
+        return self.key, self.statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,12 @@ class ScreenedQuery:
     query: Query
     vectors: Vectors
     statement: Statement
+    key: PublicKey
+
+    @property
+    def proven(self) -> Proven:
+        """Key and statement, for `failing_proofs`."""
+        return self.key, self.statement
 
 
 def read_chunk(tenant: Tenant, arrival: Arrival) -> Chunk | Withdrawal:
@@ -80,7 +97,8 @@ def screen_chunk(encodings: ChunkEncodings, arrival: Arrival, chunk: Chunk) -> S
     vectors = decode_vectors(tenant, chunk.vectors, encodings.names, layouts)
     place = arrival.sender, arrival.topic, arrival.sequence
     context = statement_context(tenant, "owner", *place, layouts, arrival.key_epoch)
-    return ScreenedChunk(arrival, chunk.records, vectors, _statement(tenant, vectors, chunk.proof, context))
+    statement = _statement(tenant, vectors, chunk.proof, context)
+    return ScreenedChunk(arrival, chunk.records, vectors, statement, tenant.chunk_key(arrival.sender))
 
 
 def read_query(tenant: Tenant, arrival: Arrival) -> Query:
@@ -115,22 +133,28 @@ def screen_query(learner: AnyLearner, arrival: Arrival, query: Query) -> Screene
     vectors = decode_vectors(tenant, query.vectors, learner.query_encodings, layouts)
     place = arrival.sender, arrival.topic, query.query_id
     context = statement_context(tenant, "client", *place, layouts, arrival.key_epoch)
-    return ScreenedQuery(arrival, query, vectors, _statement(tenant, vectors, query.proof, context))
+    statement = _statement(tenant, vectors, query.proof, context)
+    return ScreenedQuery(arrival, query, vectors, statement, tenant.service_key)
 
 
-def failing_proofs(tenant: Tenant, statements: Sequence[Statement]) -> frozenset[int]:
-    """Return which statements' proofs do not verify; all are checked together first.
+def failing_proofs(proven: Sequence[Proven]) -> frozenset[int]:
+    """Return whose proofs do not verify; all under one key are checked together first.
 
     Cost:
-        Two fixed-base powers for all, and one multi-exponentiation base per component.
+        Two powers for every key, by table where there is one, and one multi-exponentiation base per
+        component.
     """
-    if not statements:
-        return frozenset()
-    try:
-        verify_plaintexts(tenant.service_key, statements, Coins.fresh())
-    except ProofError:
-        return frozenset(failing_statements(tenant.service_key, statements, Coins.fresh()))
-    return frozenset()
+    places: dict[PublicKey, list[int]] = {}
+    for place, (key, _) in enumerate(proven):
+        places.setdefault(key, []).append(place)
+    failing: set[int] = set()
+    for key, under in places.items():
+        statements = [proven[place][1] for place in under]
+        try:
+            verify_plaintexts(key, statements, Coins.fresh())
+        except ProofError:
+            failing |= {under[bad] for bad in failing_statements(key, statements, Coins.fresh())}
+    return frozenset(failing)
 
 
 def _statement(tenant: Tenant, vectors: Vectors, proof: bytes, context: bytes) -> Statement:

@@ -52,6 +52,5 @@ class SecondaryEpochs:
 
     def _unit_in(self, tenant: Tenant) -> SecondaryUnit:
         keys = keys_in(tenant, "su", self._keys)
-        return SecondaryUnit(
-            tenant, keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases, self._pool
-        )
+        secrets = keys.theta, keys.seed, keys.delta, keys.bases, keys.store_bases
+        return SecondaryUnit(tenant, *secrets, self._pool, keys.strong_share)

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crypto.errors import CryptoError, LocalProtocolError, RemoteProtocolError
+from crypto.strong_key import RootShare
 from roles.building_blocks.base_transfers import BASE, TransferBases, base_plan, base_secondary, base_subject
 from roles.classifiers.learner import QUERY, REFRESH, SecondaryCall
 from roles.head_watch import HeadWatch
 from roles.learners import AnyLearner, learners_of
 from roles.plan import Plan, PlanViolationError
 from roles.refusal import Refusal, refusal_reason
+from roles.rekeying import REKEY, secondary_rekey
 from roles.session import SecondaryProgram, Session, session_name
 from roles.tenant import Tenant, UnknownModelError
 from roles.unit_secrets import UnitSecrets
@@ -64,6 +66,7 @@ class SecondaryUnit:
         bases: Its halves of the base transfers, once they are done.
         store_bases: Called with new bases before the reply that ends the base session.
         pool: Threads for the powers.
+        strong_share: Its share of the strong key, where owners have keys of their own.
         learners: By the names of their models.
         heads: What MU has signed about its models; whoever reads them offers them here.
     """
@@ -75,6 +78,7 @@ class SecondaryUnit:
     bases: TransferBases | None = field(repr=False)
     store_bases: Callable[[TransferBases], None] = field(repr=False)
     pool: ThreadPoolExecutor | None = field(default=None, repr=False)
+    strong_share: RootShare | None = field(default=None, repr=False)
     learners: dict[str, AnyLearner] = field(init=False, repr=False)
     heads: HeadWatch = field(init=False, repr=False)
     _open: OrderedDict[bytes, _Running] = field(default_factory=OrderedDict, repr=False)
@@ -204,6 +208,8 @@ class SecondaryUnit:
         return session, call.program(session, self._secrets(), self.pool)
 
     def _call(self, subject: Subject, query: Query | None, *, now: bool) -> SecondaryCall:
+        if subject.purpose == REKEY:
+            return secondary_rekey(self.tenant, subject)
         learner = self.learners.get(subject.model_id)
         if learner is None:
             raise UnknownModelError(f"no model '{subject.model_id}' in this tenant")
@@ -231,4 +237,5 @@ class SecondaryUnit:
     def _secrets(self) -> UnitSecrets:
         if self.bases is None:
             raise PlanViolationError("the base transfers come first")
-        return UnitSecrets("su", self.theta, self.seed, self.bases.receiver, self.bases.sender)
+        ends = self.bases.receiver, self.bases.sender
+        return UnitSecrets("su", self.theta, self.seed, *ends, self.strong_share)

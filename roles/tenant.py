@@ -19,8 +19,7 @@ from crypto.parameters import Parameters
 from crypto.profiles import Profile, profile
 from crypto.service_key import joint_key
 from crypto.validation import validate_parameters, validate_public_key
-from roles.classifiers.hoeffding_tree_growth import TreeSettings
-from roles.classifiers.logistic_regression_schedule import LogisticSchedule
+from roles.model_settings import logistic_schedule, tree_settings
 from roles.roster import Roster
 from schemas.codec import encode
 from schemas.configuration import Configuration, Limits, Party
@@ -67,6 +66,7 @@ class Tenant:
         schema: The data schema.
         verifying: Verification key and role by sender name.
         client_keys: h_C by client name.
+        owner_keys: h_i by owner name; empty unless owners have keys of their own.
         first_key_epoch: The tenant's first one, where this configuration is a later one.
         roster: Who may send what from which place on, beginning with this configuration.
     """
@@ -79,12 +79,15 @@ class Tenant:
     schema: DataSchema
     verifying: dict[str, VerifyingParty]
     client_keys: dict[str, PublicKey]
+    owner_keys: dict[str, PublicKey] = field(default_factory=dict)
     first_key_epoch: int | None = None
     roster: Roster = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # The one thing of a tenant that changes; everything else is as it was when the process started.
-        roster = Roster(self.configuration, self.verifying, self.client_keys, self.first_key_epoch)
+        roster = Roster(
+            self.configuration, self.verifying, self.client_keys, self.first_key_epoch, self.owner_keys
+        )
         object.__setattr__(self, "roster", roster)
 
     @property
@@ -113,6 +116,15 @@ class Tenant:
     def modulus_bits(self) -> int:
         """|N|, from the profile."""
         return self.parameters.profile.modulus_bits
+
+    @property
+    def has_owner_keys(self) -> bool:
+        """Whether owners encrypt under keys of their own, and the units hold shares of the strong key."""
+        return bool(self.configuration.share_commitments)
+
+    def chunk_key(self, owner: str) -> PublicKey:
+        """Return the key under which an owner encrypts its chunks: its own, else the service key."""
+        return self.roster.owner_keys.get(owner, self.service_key)
 
     def model(self, model_id: str) -> ModelSpec:
         """Return the model of that name.
@@ -217,11 +229,16 @@ def tenant_from(
         modulus = int.from_bytes(configuration.modulus, "big")
         parameters = Parameters(chosen, modulus, int.from_bytes(configuration.generator, "big"))
         validate_parameters(parameters)
+        if len(configuration.share_commitments) not in {0, 2}:
+            raise ConfigurationError("there are two shares of the strong key, or none")
+        keyed = keyed_roles(owner_keys=bool(configuration.share_commitments))
         keys = {
             party.name: checked_key(parameters, configuration.tenant, party)
             for party in configuration.parties
-            if party.role in {"mu", "su", "client"}
+            if party.role in keyed
         }
+        for party in configuration.parties:
+            check_keyless(party, has_key=party.name in keys)
         schema = decode_schema(configuration.data_schema)
         models = [_checked_model(model, schema) for model in configuration.models]
         _check_limits(configuration.limits)
@@ -260,8 +277,28 @@ def tenant_from(
         client_keys={
             party.name: keys[party.name] for party in configuration.parties if party.role == "client"
         },
+        owner_keys={
+            party.name: keys[party.name]
+            for party in configuration.parties
+            if party.role == "owner" and party.name in keys
+        },
         first_key_epoch=first_key_epoch,
     )
+
+
+def keyed_roles(*, owner_keys: bool) -> frozenset[str]:
+    """Return the roles whose parties have a DT-PKC key."""
+    return frozenset({"mu", "su", "client", "owner"} if owner_keys else {"mu", "su", "client"})
+
+
+def check_keyless(party: Party, *, has_key: bool) -> None:
+    """Refuse a public key that nobody checks.
+
+    Raises:
+        InvalidKeyError: The party has one, though its role has none in this tenant.
+    """
+    if not has_key and (party.public_key or party.key_proof):
+        raise InvalidKeyError(f"'{party.name}' has a key, which its role does not have in this tenant")
 
 
 def _check_profile(chosen: Profile, *, allow_insecure: bool) -> None:
@@ -269,41 +306,6 @@ def _check_profile(chosen: Profile, *, allow_insecure: bool) -> None:
         raise ConfigurationError(
             f"profile '{chosen.name}' is not secure; start with --insecure to use it for trials"
         )
-
-
-def logistic_schedule(spec: LogisticSpec) -> LogisticSchedule:
-    """Return how a logistic regression learns.
-
-    Raises:
-        ValueError: A number is out of range.
-    """
-    return LogisticSchedule(
-        spec.passes,
-        spec.batch_records,
-        spec.rate_256,
-        spec.decay_steps,
-        spec.momentum_16,
-        spec.l2_shift,
-    )
-
-
-def tree_settings(spec: TreeSpec) -> TreeSettings:
-    """Return how a tree grows.
-
-    Raises:
-        ValueError: A number is out of range.
-    """
-    return TreeSettings(
-        spec.max_leaves,
-        spec.max_depth,
-        spec.attempt_records,
-        spec.confidence_16,
-        spec.tie_records,
-        spec.criterion,
-        spec.chunks_per_seal,
-        spec.leaves_per_attempt,
-        spec.pad_depth,
-    )
 
 
 def _check_limits(limits: Limits) -> None:

@@ -14,7 +14,7 @@ from roles.classifiers.logistic_regression_schedule import FEATURE_ONE
 from roles.classifiers.logistic_regression_twin import LogisticTwin
 from roles.classifiers.naive_bayes_twin import NaiveBayesTwin, score_bits
 from roles.encoding import EncodedRecords, count_table, encode_bits, encode_label_bits, encode_labels
-from roles.tenant import logistic_schedule, tree_settings
+from roles.model_settings import logistic_schedule, tree_settings
 from roles.word_encoding import numeric_columns, words_of
 from schemas.data_schema import DataSchema, NumericAttribute
 from schemas.models import LogisticSpec, ModelSpec, NaiveBayesSpec, TreeSpec

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from roles.chunk_encodings import Vectors
 from roles.classifiers.learner import CountingLearner
-from roles.kept_model import waiting_chunk
 from roles.master_unit import MasterUnit
 from roles.roster import Change
 from schemas.journal import JournalEntry
+from schemas.snapshots import WaitingChunk
 
 
 @dataclass(slots=True)
@@ -26,14 +26,13 @@ class UnitTotals(MasterUnit):
         """The first key epoch, whatever is in force: totals are not counted by it."""
         return self.tenant.roster.first_key_epoch
 
-    def _accept(self, entry: JournalEntry, vectors: Vectors) -> None:
+    def _take_in(self, chunk: WaitingChunk, vectors: Vectors) -> None:
         del vectors
         for kept in self.models.values():
             if isinstance(kept.learner, CountingLearner):
-                kept.model = kept.model.taking(entry.sender, entry.records, kept.model.content)
+                kept.model = kept.model.taking(chunk.owner, chunk.records, kept.model.content)
             else:
-                kept.waiting.append(waiting_chunk(entry))
-        self.index.add_chunk(entry)
+                kept.waiting.append(chunk)
 
     def _withdraw(self, entry: JournalEntry, vectors: Vectors) -> None:
         del vectors

@@ -1,4 +1,4 @@
-"""What owners publish: encrypted chunks, and the withdrawal of one."""
+"""What owners publish: encrypted chunks, and the withdrawal of one; what the units make of a chunk."""
 
 from schemas.codec import WireStruct
 
@@ -24,6 +24,18 @@ class Chunk(WireStruct):
     records: int
     vectors: tuple[EncodedVector, ...]
     proof: bytes
+
+
+class RekeyedChunk(WireStruct):
+    """What MU publishes of a chunk under an owner's key: the same plaintexts under the service key.
+
+    Attributes:
+        chunk: Message id of the chunk.
+        vectors: As in the chunk.
+    """
+
+    chunk: bytes
+    vectors: tuple[EncodedVector, ...]
 
 
 class Withdrawal(WireStruct):

@@ -18,7 +18,8 @@ class Party(WireStruct):
         name: Unique in the tenant; the `sender` of its envelopes.
         role: ``authority``, ``mu``, ``su``, ``owner`` or ``client``.
         verify_key: Ed25519 public key, 32 bytes.
-        public_key: h of its DT-PKC key, |N²| bits big-endian; empty for owners and the authority.
+        public_key: h of its DT-PKC key, |N²| bits big-endian; empty for the authority, and for owners
+            unless the tenant has owner keys.
         key_proof: Proof of knowledge of θ for `public_key`; empty where that is empty.
         exchange_key: X25519 public key of a unit, 32 bytes; empty for all others.
         revoked: It may send nothing any more. A party is never taken off the list: its name and key
@@ -62,6 +63,8 @@ class Configuration(WireStruct):
     Attributes:
         version: From 1; every version continues the one before it.
         previous: Hash of the version before; empty in the first one.
+        share_commitments: Commitments to MU's and SU's shares of the strong key; empty unless owners
+            have keys of their own.
     """
 
     tenant: str
@@ -75,6 +78,7 @@ class Configuration(WireStruct):
     limits: Limits
     parties: tuple[Party, ...]
     previous: bytes = b""
+    share_commitments: tuple[bytes, ...] = ()
 
 
 class UnitPublicKey(WireStruct):
@@ -84,11 +88,30 @@ class UnitPublicKey(WireStruct):
     party: Party
 
 
+class DealtShare(WireStruct):
+    """One unit's share of the strong key, as the dealer hands it over.
+
+    Attributes:
+        role: ``mu`` or ``su``.
+        commitment: Hash that the configuration repeats.
+        sealed: The share, for the unit's exchange key alone; empty in a copy that serves owners.
+    """
+
+    role: str
+    commitment: bytes
+    sealed: bytes
+
+
 class PublicParameters(WireStruct):
-    """What the dealer hands to key generation: the modulus and generator of the tenant."""
+    """What the dealer hands to key generation: the modulus and generator of the tenant.
+
+    Attributes:
+        shares: Of MU and of SU, in this order; none unless owners have keys of their own.
+    """
 
     tenant: str
     key_epoch: int
     profile: str
     modulus: bytes
     generator: bytes
+    shares: tuple[DealtShare, ...] = ()

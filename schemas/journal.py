@@ -11,6 +11,9 @@ from schemas.codec import WireStruct
 GENESIS = bytes(32)
 """`previous` of the first entry."""
 
+EVERY_MODEL = "*"
+"""Stands for a model's name in the receipt that says that a chunk was re-keyed; no model is named so."""
+
 
 class EntryKind(StrEnum):
     """What a journal entry decides."""
@@ -22,9 +25,10 @@ class EntryKind(StrEnum):
     ANSWERED = "answered"
     LEARNT = "learnt"
     CONFIGURED = "configured"
+    REKEYED = "rekeyed"
 
 
-CLOSING = frozenset({EntryKind.ANSWERED, EntryKind.LEARNT})
+CLOSING = frozenset({EntryKind.ANSWERED, EntryKind.LEARNT, EntryKind.REKEYED})
 """Kinds of entries that close another one."""
 
 
@@ -36,7 +40,8 @@ class JournalEntry(WireStruct):
         previous: Id of the entry before.
         kind: One of `EntryKind`.
         topic: Where the message decided on lies, with `partition` and `offset`; for ``learnt`` where
-            the model after it lies sealed, for ``configured`` the configuration.
+            the model after it lies sealed, for ``configured`` the configuration, for ``rekeyed`` the
+            chunk under the service key.
         partition: See `topic`.
         offset: See `topic`; of its last part, if it came in parts.
         message_hash: Id of that message.
@@ -46,11 +51,11 @@ class JournalEntry(WireStruct):
         reason: Reason code of a reject, or why a model did not learn a chunk; else empty.
         model_id: The model that a query asks or that learnt; empty where all are meant.
         model_version: Its version: the one that answers, or the one after learning.
-        about: For ``answered`` and ``learnt`` the sequence of the entry that this one closes; of
-            several chunks learnt together that of the last one.
+        about: For ``answered``, ``learnt`` and ``rekeyed`` the sequence of the entry that this one
+            closes; of several chunks learnt together that of the last one.
         invalid: For ``learnt`` how many records of each chunk are no valid ones.
         result: For ``answered`` the hash of the answer's body, for ``learnt`` that of the model, for
-            ``configured`` that of the configuration.
+            ``rekeyed`` that of the ciphertexts, for ``configured`` that of the configuration.
         judges_from: For ``configured`` the first offsets of chunks and of queries that are judged by it;
             (0, 0) else.
     """
@@ -84,7 +89,7 @@ class Receipt(WireStruct):
         journal_sequence: The entry that says so.
         journal_head: Its id.
         model_id: The model that learnt the message; empty on the first receipt, which is about
-            accepting it.
+            accepting it; `EVERY_MODEL` when it was re-keyed, so that models can learn it.
         invalid: How many of its records that model took for invalid.
     """
 

@@ -276,7 +276,7 @@ _REASONS: dict[ReasonCode, Reason] = {
         _E.REFUSED,
     ),
     _R.NOT_WITHDRAWABLE: Reason(
-        "The chunk is not in the model, is not the sender's, or this classifier cannot take data back.",
+        "The chunk is not in the model (yet), is not the sender's, or this classifier cannot take data back.",
         "Check the chunk id with `privml inspect chunk`.",
         _E.REFUSED,
     ),

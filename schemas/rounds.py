@@ -9,17 +9,18 @@ class Subject(WireStruct):
     """What a session is about; its hash (with tenant and key epoch) is the session's name.
 
     Attributes:
-        purpose: ``base_ot``, ``learn``, ``grow``, ``refresh`` or ``query``.
-        model_id: The model concerned; empty for base transfers.
+        purpose: ``base_ot``, ``rekey``, ``learn``, ``grow``, ``refresh`` or ``query``.
+        model_id: The model concerned; empty for base transfers and re-keying.
         model_version: Its version; 0 where a session is about the model's content alone.
-        model_hash: SHA-256 over its ciphertexts; empty for base transfers.
+        model_hash: SHA-256 over its ciphertexts; empty where there is no model.
         records: Records in the model.
         owners: Owners they came from.
-        client: Who asked; empty unless a query.
-        message_hash: Message id of the query, or hash of the ids of the chunks to be learnt.
+        client: Who asked, or whose chunk is re-keyed; else empty.
+        message_hash: Message id of the query or of the chunk to be re-keyed, or hash of the ids of the
+            chunks to be learnt.
         partition: Where SU finds a query for itself, with `offset`.
         offset: See `partition`.
-        rows: Rows asked, or records to be learnt.
+        rows: Rows asked, or records to be re-keyed or learnt.
         detail: What else is public of the model and fixes the plan, in the learner's own form.
     """
 

@@ -47,8 +47,12 @@ class SealedPlace(WireStruct):
     model_hash: bytes
 
 
+NOT_REKEYED = (0, 0, b"")
+"""No place: the chunk was not re-keyed, or need not be."""
+
+
 class WaitingChunk(WireStruct):
-    """An accepted chunk that a model has not learnt yet.
+    """An accepted chunk that was not re-keyed yet, or that a model has not learnt yet.
 
     Attributes:
         sequence: Of the entry that accepted it.
@@ -58,6 +62,8 @@ class WaitingChunk(WireStruct):
         partition: Where it lies, with `offset`.
         offset: See `partition`.
         message_hash: Its id.
+        rekeyed: Partition, offset and message id of the chunk under the service key; `NOT_REKEYED`
+            where there is none.
     """
 
     sequence: int
@@ -67,6 +73,7 @@ class WaitingChunk(WireStruct):
     partition: int
     offset: int
     message_hash: bytes
+    rekeyed: tuple[int, int, bytes] = NOT_REKEYED
 
 
 class ModelPlace(WireStruct):
@@ -114,6 +121,7 @@ class Snapshot(WireStruct):
         models: All models, in the configuration's order.
         open_queries: In the order in which they were accepted.
         in_force: Versions of the configuration after the first, and since when they are in force.
+        rekeying: Accepted chunks that are not re-keyed yet, in order.
     """
 
     journal_sequence: int
@@ -123,3 +131,4 @@ class Snapshot(WireStruct):
     models: tuple[ModelPlace, ...]
     open_queries: tuple[OpenQuery, ...]
     in_force: tuple[InForce, ...] = ()
+    rekeying: tuple[WaitingChunk, ...] = ()

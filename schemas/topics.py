@@ -32,6 +32,7 @@ class TopicName(StrEnum):
 
     CONFIG = "config"
     CHUNKS = "chunks"
+    REKEYED = "rekeyed"
     RECEIPTS = "receipts"
     JOURNAL = "journal"
     HEADS = "heads"
@@ -50,7 +51,7 @@ class TopicKey(StrEnum):
     OWNER = "owner"
     CLIENT = "client"
     MODEL = "model"
-    SESSION = "model, or the client for query sessions"
+    SESSION = "model, or the client or owner whose message it is about"
     NONE = "none"
 
 
@@ -121,6 +122,8 @@ TOPICS: dict[TopicName, Topic] = {
     for topic in (
         _topic(_N.CONFIG, _K.NAME, {_R.AUTHORITY}, EVERYBODY, Kept.COMPACTED, _D.FULL),
         _topic(_N.CHUNKS, _K.OWNER, {_R.OWNER}, {_R.MU, _R.AUDITOR}, Kept.AUDIT_WINDOW, _D.FULL),
+        # What MU and SU made of chunks under owners' keys; as long as the chunks, which it stands for.
+        _topic(_N.REKEYED, _K.OWNER, {_R.MU}, {_R.MU, _R.AUDITOR}, Kept.AUDIT_WINDOW, _D.FULL),
         # The auditor compares receipts with the journal. A restarted MU looks which of its last
         # receipts, answers and dead letters are missing.
         _topic(_N.RECEIPTS, _K.OWNER, {_R.MU}, {_R.OWNER, _R.AUDITOR, _R.MU}, Kept.AUDIT_WINDOW, _D.FULL),

@@ -200,6 +200,6 @@ def query_of_bits(small: SmallTenant, bits: npt.NDArray[np.uint8], seed: str = "
     layout = small.tenant.query_layout(len(bits))
     context = statement_context(small.tenant, "client", "c", TopicName.QUERIES, query_id, (layout,))
     packed = {BITS: layout.pack(bits.reshape(-1))}
-    vectors, proof = encrypt_and_prove(small.tenant, packed, context, coins)
+    vectors, proof = encrypt_and_prove(small.tenant.service_key, packed, context, coins)
     encoded = encode_vectors(small.tenant, vectors)
     return Query(query_id, "m", small.tenant.schema.digest, len(bits), False, encoded, proof)

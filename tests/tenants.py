@@ -14,8 +14,11 @@ from crypto.ot_extension import ReceiverBase, SenderBase, draw_delta
 from crypto.parameters import Parameters
 from crypto.profiles import Profile
 from crypto.service_key import joint_key
+from crypto.share_sealing import share_commitment
+from crypto.strong_key import RootShare, StrongPrivateKey
 from crypto.unit_channel import exchange_public_key
 from roles.tenant import Tenant, service_key_context
+from roles.unit_keys import share_context
 from roles.unit_secrets import UnitSecrets
 from schemas.configuration import Configuration, Limits, Party
 from schemas.data_schema import (
@@ -66,6 +69,7 @@ class SmallTenant:
     secondary: UnitSecrets
     client_key: WeakPrivateKey
     signing: dict[str, Ed25519PrivateKey]
+    owner_key: WeakPrivateKey | None = None
 
 
 def signing_key(name: str) -> Ed25519PrivateKey:
@@ -101,15 +105,16 @@ def small_tenant(
     alpha_256: int = 256,
     models: tuple[ModelSpec, ...] | None = None,
     name: str = "small",
+    owner_keys: bool = False,
 ) -> SmallTenant:
     """Return a tenant with owner ``a`` and client ``c``; its model is ``m`` by default."""
     case = vector_case(modulus_bits)
     profile = Profile("test", modulus_bits, modulus_bits // 2, insecure=True)
     parameters = Parameters(profile, int(case["N"]), int(case["g"]))
     schema = schema or small_schema()
-    keys = {
-        role: generate_weak_key(parameters, seeded_coins(f"key {role}")) for role in ("mu", "su", "client")
-    }
+    keyed = ("mu", "su", "client", *(["owner"] if owner_keys else []))
+    keys = {role: generate_weak_key(parameters, seeded_coins(f"key {role}")) for role in keyed}
+    shares = strong_shares(name, modulus_bits) if owner_keys else {}
     signing = {role: signing_key(role) for role in NAMES}
     parties = []
     for role, party in NAMES.items():
@@ -132,6 +137,9 @@ def small_tenant(
         models or (NaiveBayesSpec("m", alpha_256),),
         limits or Limits(1000, 1 << 20, 100, 1, 1, 0),
         tuple(parties),
+        share_commitments=tuple(
+            share_commitment(share, share_context(name, 1, role)) for role, share in shares.items()
+        ),
     )
     unit_keys: dict[str, PublicKey] = {role: keys[role].public for role in ("mu", "su")}
     tenant = Tenant(
@@ -146,8 +154,23 @@ def small_tenant(
             for role, party in NAMES.items()
         },
         client_keys={"c": keys["client"].public},
+        owner_keys={"a": keys["owner"].public} if owner_keys else {},
     )
     (mu_receives, mu_sends), (su_receives, su_sends) = paired_bases()
-    master = UnitSecrets("mu", keys["mu"].theta, seeded_coins("seed mu").bytes(32), mu_receives, mu_sends)
-    secondary = UnitSecrets("su", keys["su"].theta, seeded_coins("seed su").bytes(32), su_receives, su_sends)
-    return SmallTenant(tenant, master, secondary, keys["client"], signing)
+    ends = {"mu": (mu_receives, mu_sends), "su": (su_receives, su_sends)}
+    master, secondary = (
+        UnitSecrets(
+            role, keys[role].theta, seeded_coins(f"seed {role}").bytes(32), *ends[role], shares.get(role)
+        )
+        for role in ("mu", "su")
+    )
+    return SmallTenant(tenant, master, secondary, keys["client"], signing, keys.get("owner"))
+
+
+def strong_shares(name: str = "small", modulus_bits: int = 256) -> dict[str, RootShare]:
+    """Return fixed shares of the strong key, by unit."""
+    case = vector_case(modulus_bits)
+    profile = Profile("test", modulus_bits, modulus_bits // 2, insecure=True)
+    parameters = Parameters(profile, int(case["N"]), int(case["g"]))
+    strong = StrongPrivateKey(parameters, int(case["p"]), int(case["q"]))
+    return dict(zip(("mu", "su"), strong.split_root(seeded_coins(f"split {name}")), strict=True))

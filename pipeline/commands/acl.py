@@ -212,7 +212,7 @@ def _who(
     async def fetch() -> "list[Member]":
         async with open_transport(url) as opened:
             configuration = (await fetch_tenant(settings, opened, insecure=True)).configuration
-        return [Member(party.name, Role(party.role)) for party in configuration.parties if not party.revoked]
+        return [Member.of(party) for party in configuration.parties if not party.revoked]
 
     return settings.tenant, _distinct([*run_command(fetch()), *beside]), url
 

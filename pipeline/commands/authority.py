@@ -1,8 +1,9 @@
 """`privml authority`: set a tenant up."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,9 @@ from pipeline.commands.enrolment import add_enrolment
 from pipeline.commands.output import JsonOption, Output, progress
 from pipeline.commands.renewal import add_renewal
 from schemas.topics import NAME_PATTERN, TENANT_PATTERN, Role
+
+if TYPE_CHECKING:
+    from schemas.configuration import UnitPublicKey
 
 app = typer.Typer(no_args_is_help=True, help="Set a tenant up: parameters, keys, signed configuration.")
 add_enrolment(app)
@@ -21,15 +25,24 @@ def parameters(
     dir: Annotated[Path, typer.Option("--dir", help="Folder of the tenant.")],
     tenant: Annotated[str, typer.Option(help="Name of the tenant.")] = "demo",
     profile: Annotated[str, typer.Option(help="Sizes: legacy, standard, …")] = "standard",
+    exchange_key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Owners shall have keys of their own: public file of a unit's `exchange-key`, to which its "
+            "share of the strong key is sealed; repeat for both."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Draw the tenant's modulus and generator, and forget the primes (the dealer).
 
     Only needed where the units make their keys on hosts of their own; `init` does it otherwise.
     """
+    from pipeline.party_keys import read_public_key
+
     output = Output(json)
     _check_tenant_name(tenant)
-    path = _parameters(dir, tenant, profile)
+    path = _parameters(dir, tenant, profile, [read_public_key(file) for file in exchange_key or []])
     output.say(f"public parameters are in {path}; hand it to `privml mu keygen` and `privml su keygen`")
     output.result("parameters", {"file": str(path), "profile": profile})
 
@@ -88,6 +101,14 @@ def init(
         list[Path] | None,
         typer.Option(help="Public key file of a unit that made its keys on its own host; repeat for both."),
     ] = None,
+    owner_keys: Annotated[
+        bool,
+        typer.Option(
+            "--owner-keys",
+            help="Owners encrypt under keys of their own and can read their history; both units together "
+            "can then open everything.",
+        ),
+    ] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow profiles below the standard.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -96,18 +117,11 @@ def init(
     Every party draws its keys in a process of its own and writes its own keystore; this command
     reads public files only. The primes are forgotten as soon as the parameters are made.
     """
+    from pipeline.dealer import PARAMETERS_FILE, known_profile, read_parameters
     from pipeline.model_options import parse_models
+    from pipeline.party_keys import read_public_key, spawn_exchange_keys, spawn_parties
     from pipeline.schema_files import read_schema
-    from pipeline.set_up import (
-        CHUNK_RECORDS,
-        PARAMETERS_FILE,
-        TenantPlan,
-        check_new_tenant,
-        known_profile,
-        make_tenant,
-        read_public_key,
-        spawn_parties,
-    )
+    from pipeline.set_up import CHUNK_RECORDS, TenantPlan, check_new_tenant, make_tenant
     from schemas.configuration import Limits
     from schemas.models import classifier_of
 
@@ -146,7 +160,14 @@ def init(
         chunk_records,
     )
     if not (dir / PARAMETERS_FILE).exists():
-        _parameters(dir, tenant, profile)
+        roles = (Role.MU.value, Role.SU.value) if owner_keys else ()
+        _parameters(dir, tenant, profile, spawn_exchange_keys(tenant, dir / "keys", passphrase_file, roles))
+    elif owner_keys != bool(read_parameters(dir / PARAMETERS_FILE)[0].shares):
+        raise typer.BadParameter(
+            "the parameters in this folder were made the other way; whether the strong key is split is "
+            "settled when they are made",
+            param_hint="--owner-keys",
+        )
     units = [read_public_key(path) for path in unit_key or []]
     known = {key.party.role for key in units}
     missing = [(role.value, role.value) for role in (Role.MU, Role.SU) if role.value not in known]
@@ -163,6 +184,7 @@ def init(
             "profile": profile,
             "models": [{"id": spec.model_id, "classifier": classifier_of(spec)} for spec in models],
             "max_chunk_records": configuration.limits.max_chunk_records,
+            "owner_keys": owner_keys,
             "configuration_sha256": settings.configuration.hex(),
             "parties": [{"name": key.party.name, "role": key.party.role} for key in keys],
         },
@@ -205,8 +227,8 @@ def _check_tenant_name(tenant: str) -> None:
         )
 
 
-def _parameters(folder: Path, tenant: str, profile: str) -> Path:
-    from pipeline.set_up import make_parameters
+def _parameters(folder: Path, tenant: str, profile: str, units: "Sequence[UnitPublicKey]") -> Path:
+    from pipeline.dealer import make_parameters
 
     with progress() as bar:
         task = bar.add_task("searching for two safe primes", total=None)
@@ -215,4 +237,5 @@ def _parameters(folder: Path, tenant: str, profile: str) -> Path:
             tenant,
             profile,
             lambda tested, expected: bar.update(task, completed=tested, total=max(expected, tested)),
+            units,
         )

@@ -58,7 +58,7 @@ def demo(
     output = Output(json)
     if keep is not None and keep.exists():
         raise typer.BadParameter("the folder exists already", param_hint="--keep")
-    from pipeline.set_up import known_profile
+    from pipeline.dealer import known_profile
 
     if known_profile(profile).insecure and not insecure:
         raise typer.BadParameter(f"profile '{profile}' is for trials; add --insecure", param_hint="--profile")

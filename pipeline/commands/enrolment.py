@@ -58,7 +58,7 @@ def enroll(
     The units take it up by themselves. Whoever pinned an earlier version goes on with its settings file.
     """
     from pipeline.enrolling import check_names, parameters_file, publish_next_version
-    from pipeline.set_up import read_public_key, spawn_parties
+    from pipeline.party_keys import read_public_key, spawn_parties
     from pipeline.settings import SettingsError
 
     drawn = [(Role.OWNER.value, name) for name in owner or []]

@@ -42,11 +42,11 @@ def estimate(
 
     Operations follow from the plans that the units would run; seconds are for two cores.
     """
+    from pipeline.dealer import known_profile
     from pipeline.estimate import Workload, estimated_phases, imagined_tenant, totals
     from pipeline.model_options import parse_models
     from pipeline.operation_rates import measure_rates, rates_from
     from pipeline.schema_files import read_schema
-    from pipeline.set_up import known_profile
     from schemas.configuration import Limits
 
     output = Output(json)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.commands.history import history
 from pipeline.commands.keygen import add_keygen
 from pipeline.commands.log_format import LogFormatOption, start_logs
 from pipeline.commands.options import (
@@ -30,6 +31,7 @@ DEFAULT_CHUNK_RECORDS = 500
 
 app = typer.Typer(no_args_is_help=True, help="A data owner: publish encrypted chunks.")
 add_keygen(app, Role.OWNER)
+app.command()(history)
 
 OwnerOption = Annotated[str, typer.Option("--owner", help="Name of the owner in the configuration.")]
 TimeoutOption = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for a further receipt.")]
@@ -49,7 +51,8 @@ def publish(
         bool,
         typer.Option(
             "--wait",
-            help="Wait for the receipt of every chunk, and until logistic regression has learnt it.",
+            help="Wait for the receipt of every chunk, and until models can learn it and logistic "
+            "regression has.",
         ),
     ] = False,
     timeout: TimeoutOption = 60.0,
@@ -70,6 +73,7 @@ def publish(
     from pipeline.csv_input import check_training_file, read_training_file
     from pipeline.outbox import file_digest
     from roles.chunk_encodings import ChunkEncodings
+    from schemas.journal import EVERY_MODEL
     from schemas.models import LogisticSpec
 
     start_logs(log_format, Role.OWNER, json=json)
@@ -97,6 +101,7 @@ def publish(
             if wait:
                 # A tree learns several chunks together; the last ones may have to wait for more.
                 models = [s.model_id for s in tenant.configuration.models if isinstance(s, LogisticSpec)]
+                models += [EVERY_MODEL] if tenant.has_owner_keys else []
                 task = bar.add_task("waiting for receipts", total=len(sent) * (1 + len(models)))
                 async for receipt in service.receipts(set(receipts), run.receipts_from, timeout, models):
                     receipts[receipt.message_hash][receipt.model_id] = receipt
@@ -115,10 +120,11 @@ def publish(
                     "owner_sequence": chunk.sequence,
                     "records": chunk.records,
                     "receipt": _receipt(receipts[chunk.chunk_id].get("")),
+                    "rekeyed": _receipt(receipts[chunk.chunk_id].get(EVERY_MODEL)),
                     "learnt": [
                         {"model": name, "invalid": receipt.invalid, **(_receipt(receipt) or {})}
                         for name, receipt in receipts[chunk.chunk_id].items()
-                        if name
+                        if name not in {"", EVERY_MODEL}
                     ],
                 }
                 for chunk in sent
@@ -244,7 +250,7 @@ def _as_owner(
                 passphrase_file=passphrase_file,
                 passphrase_fd=passphrase_fd,
             )
-            prepare_tables(tenant)
+            prepare_tables(tenant, tenant.chunk_key(owner))
             meter = Meter()
             publisher = identity.publisher(tenant, transport)
             folder = settings.state / f"outbox-{owner}"

@@ -49,8 +49,8 @@ def renew(
     begins anew. Service key and models stay. The units take it up by themselves, once no query and no
     lesson is under way.
     """
+    from pipeline.party_keys import read_public_key
     from pipeline.renewing import publish_renewal, spawn_units
-    from pipeline.set_up import read_public_key
     from pipeline.settings import SettingsError
 
     output = Output(json)

@@ -49,7 +49,6 @@ def add_self_audit(app: typer.Typer, role: Role) -> None:
         from pipeline.settings import load_settings, settings_path
         from pipeline.topic_urls import open_transport
         from pipeline.unit_process import prepare_tables
-        from roles.unit_keys import unit_keys
 
         settings = load_settings(settings_path(config))
 
@@ -65,8 +64,7 @@ def add_self_audit(app: typer.Typer, role: Role) -> None:
                     passphrase_file=passphrase_file,
                     passphrase_fd=passphrase_fd,
                 )
-                identity.weak_key(tenant)
-                keys = unit_keys(role, identity.keystore.secrets, _save_nothing)
+                keys = identity.unit_keys(tenant, _save_nothing)
                 if role is Role.SU:
                     # MU's table is for proofs, which are left to the public audit.
                     await asyncio.to_thread(prepare_tables, tenant, role)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.keygen import add_keygen
+from pipeline.commands.keygen import add_exchange_key, add_keygen
 from pipeline.commands.log_format import LogFormat, LogFormatOption, start_logs
 from pipeline.commands.options import (
     ConfigOption,
@@ -41,6 +41,8 @@ ShardOption = Annotated[
 ]
 add_keygen(mu_app, Role.MU)
 add_keygen(su_app, Role.SU)
+add_exchange_key(mu_app, Role.MU)
+add_exchange_key(su_app, Role.SU)
 add_rekey(mu_app, Role.MU)
 add_rekey(su_app, Role.SU)
 add_self_audit(mu_app, Role.MU)
@@ -135,7 +137,6 @@ async def _serve(
     from pipeline.parties import open_identity
     from pipeline.topic_urls import open_transport
     from pipeline.unit_process import run_unit
-    from roles.unit_keys import unit_keys
 
     keystore, passphrase_file, passphrase_fd = keys
     async with open_transport(settings.transport) as transport:
@@ -149,7 +150,6 @@ async def _serve(
             passphrase_file=passphrase_file,
             passphrase_fd=passphrase_fd,
         )
-        identity.weak_key(tenant)
         store = identity.keystore
 
         def save(secrets: "Mapping[str, bytes]") -> None:
@@ -157,7 +157,7 @@ async def _serve(
             store.reread()
             store.update(**secrets)
 
-        unit: UnitKeys = unit_keys(role, store.secrets, save, store.reread)
+        unit: UnitKeys = identity.unit_keys(tenant, save, store.reread)
 
         def ready(served: str | None) -> None:
             output.say("ready" if served is None else f"ready; metrics at http://{served}/metrics")

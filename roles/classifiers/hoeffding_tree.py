@@ -42,10 +42,11 @@ from roles.classifiers.learner import (
     check_sufficiency,
     refresh_subject_of,
 )
+from roles.model_settings import tree_settings
 from roles.model_state import Content, ModelState
 from roles.plan import Plan, PlanViolationError
 from roles.session import MasterProgram, SecondaryProgram, Session
-from roles.tenant import Tenant, tree_settings
+from roles.tenant import Tenant
 from roles.unit_secrets import UnitSecrets
 from roles.vectors import query_t2s
 from schemas.models import TreeSpec

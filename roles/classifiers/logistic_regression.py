@@ -27,10 +27,11 @@ from roles.classifiers.logistic_regression_query import QueryShape, query_master
 from roles.classifiers.logistic_regression_shape import LogisticRecords, LogisticShape, LogisticState
 from roles.classifiers.logistic_regression_training import TrainingShape, learn_master, learn_secondary
 from roles.encoding import EncodedRecords, encode_bits
+from roles.model_settings import logistic_schedule
 from roles.model_state import Content, ModelState
 from roles.plan import Plan, PlanViolationError
 from roles.session import MasterProgram, SecondaryProgram, Session
-from roles.tenant import Tenant, logistic_schedule
+from roles.tenant import Tenant
 from roles.unit_secrets import UnitSecrets
 from roles.vectors import query_t2s
 from roles.word_encoding import numeric_columns, words_of

@@ -88,8 +88,7 @@ class NaiveBayesLearner(BitQueries[CountTable], CountingLearner[CountTable]):
 
     def check_room(self, state: ModelState, records: int, waiting: int) -> None:
         """Refuse a chunk whose counts could overflow a slot."""
-        del waiting
-        _counts(state).layout.plus(self.tenant.counts_layout(records))
+        _counts(state).layout.plus(self.tenant.counts_layout(records + waiting))
 
     def layout(self, state: ModelState) -> SlotLayout:
         """Return the layout of the counts."""

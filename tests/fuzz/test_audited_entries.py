@@ -104,7 +104,7 @@ class Journal:
     def fold(self, candidate: Candidate) -> None:
         """Fold an honest entry."""
         link = linked(candidate.entry)
-        self.auditor.fold(link, candidate.judged, withdrawn=candidate.withdrawn, learnt=candidate.learnt)
+        self.auditor.fold(link, candidate.judged, named=candidate.withdrawn, learnt=candidate.learnt)
         assert not self.auditor.findings.found
         assert self.auditor.complete
 
@@ -262,7 +262,7 @@ def follow(auditor: Auditor, entry: JournalEntry, candidate: Candidate) -> bool:
     if closed:
         assert len(receipts_due(entry, link.entry_id, 1, closed)) == len(entry.invalid)
     judged = None if entry.kind in CLOSING else candidate.judged
-    auditor.fold(link, judged, withdrawn=candidate.withdrawn, learnt=candidate.learnt)
+    auditor.fold(link, judged, named=candidate.withdrawn, learnt=candidate.learnt)
     for kept in auditor.unit.models.values():
         auditor.current_model(kept.learner.model_id)
         kept.head(auditor.tenant)

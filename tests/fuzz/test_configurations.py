@@ -90,6 +90,8 @@ def changed_struct(draws: Draws, struct: Any, others: list[Any]) -> Any:
                 *("." * 70, "gini", "entropy", "dt"),
             )
         )
+    elif value == ():
+        value = draws.pick(((b"",), (bytes(32), bytes(32)), (bytes(32),) * 3))
     elif isinstance(value, tuple):
         at = draws.below(len(value))
         match draws.below(6):

@@ -16,8 +16,8 @@ from roles.classifiers.hoeffding_tree_detail import TreeDetail, decode_growth, e
 from roles.classifiers.hoeffding_tree_growth import MAX_RECORDS, MAX_STATISTICS, Growth, TreeSettings
 from roles.classifiers.learner import SecondaryCall
 from roles.classifiers.logistic_regression import MAX_STEPS, LogisticDetail
+from roles.model_settings import tree_settings
 from roles.plan import PlanViolationError
-from roles.tenant import tree_settings
 from schemas.codec import decode, encode
 from schemas.configuration import Limits
 from schemas.models import TreeSpec

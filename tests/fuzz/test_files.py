@@ -14,8 +14,9 @@ from toy_keys import toy_keys
 
 from pipeline.csv_input import check_training_file, read_query_file, read_training_file
 from pipeline.csv_rows import InputFileError
+from pipeline.dealer import read_parameters
+from pipeline.party_keys import read_public_key
 from pipeline.schema_files import read_schema
-from pipeline.set_up import read_parameters, read_public_key
 from pipeline.settings import Settings, dump_settings, load_settings
 from roles.encoding import count_table
 from schemas.codec import encode

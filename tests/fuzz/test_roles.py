@@ -101,7 +101,7 @@ def some_fails(small: SmallTenant, screened: list[ScreenedChunk] | list[Screened
     """Require that changed messages which passed the screening fail their proof, each of them."""
     assert len(screened) >= PROVEN
     for item in screened[:PROVEN]:
-        assert failing_proofs(small.tenant, [item.statement]) == {0}
+        assert failing_proofs([item.proven]) == {0}
 
 
 def hostile_chunk(draws: Draws, chunks: list[Chunk], corpus: Corpus) -> tuple[bytes, bool]:

@@ -149,7 +149,8 @@ def hostile_chunks(house: House) -> Iterator[Hostile]:
     yield Hostile("under another number", by("a", encode(chunk("a", number + 500)), number), "bad_proof")
     number = next(sequence)
     stranger = generate_weak_key(tenant.parameters, seeded_coins("stranger"))
-    foreign = replace(tenant, service_key=stranger.public)
+    owner_keys = dict.fromkeys(tenant.owner_keys, stranger.public)
+    foreign = replace(tenant, service_key=stranger.public, owner_keys=owner_keys)
     yield Hostile(
         "under another key", by("a", encode(chunk("a", number, under=foreign)), number), "bad_proof"
     )

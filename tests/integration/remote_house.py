@@ -14,8 +14,8 @@ from schemas.topics import TOPICS, TopicName, topic_name
 class RemoteHouse(House):
     """A house over the transport of a URL."""
 
-    def __init__(self, folder: Path, url: str, *, name: str = "small") -> None:
-        super().__init__(folder, name=name)
+    def __init__(self, folder: Path, url: str, *, name: str = "small", owner_keys: bool = False) -> None:
+        super().__init__(folder, name=name, owner_keys=owner_keys)
         self._url = url
         self._handles: list[Transport] = []
 

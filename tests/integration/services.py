@@ -25,6 +25,7 @@ from tenants import SmallTenant, exchange_secret, signing_key, small_tenant
 from crypto.dtpkc import WeakPrivateKey
 from crypto.key_generation import generate_weak_key
 from crypto.key_proof import prove_key
+from crypto.share_sealing import encode_share
 from crypto.unit_channel import UnitChannel, exchange_public_key
 from pipeline.client_service import Answered as Labels
 from pipeline.client_service import ClientService
@@ -58,6 +59,7 @@ from roles.unit_keys import (
     draw_party,
     keys_in,
     secret_name,
+    strong_share_of,
     unit_channel,
     unit_keys,
 )
@@ -154,14 +156,16 @@ class UnitMemory:
     secrets: dict[str, bytes] = field(repr=False)
     saves: int = 0
 
-    def open(self) -> UnitKeys:
-        """Return the keys as a starting process reads them."""
+    def open(self, tenant: Tenant | None = None) -> UnitKeys:
+        """Return the keys as a starting process reads them; with a share where the tenant has owner keys."""
 
         def save(changed: Mapping[str, bytes]) -> None:
             self.saves += 1
             self.secrets.update(changed)
 
-        return unit_keys(self.role, dict(self.secrets), save, lambda: dict(self.secrets))
+        secrets = dict(self.secrets)
+        share = None if tenant is None else strong_share_of(tenant, self.role, secrets)
+        return unit_keys(self.role, secrets, save, lambda: dict(self.secrets), share)
 
     def rekey(self, key_epoch: int) -> bytes:
         """Draw the secrets of a later key epoch; return the exchange key of it."""
@@ -182,15 +186,22 @@ class House:
         part_limit: int | None = None,
         models: tuple[ModelSpec, ...] | None = None,
         name: str = "small",
+        owner_keys: bool = False,
     ) -> None:
         self.folder = folder
         self.part_limit = part_limit
-        self.small: SmallTenant = small_tenant(schema, limits=limits, models=models, name=name)
+        self.small: SmallTenant = small_tenant(
+            schema, limits=limits, models=models, name=name, owner_keys=owner_keys
+        )
         self.broker = MemoryBroker()
         self.client_keys: dict[str, WeakPrivateKey] = {
             "c": self.small.client_key,
             "d": generate_weak_key(self.small.tenant.parameters, seeded_coins("key of client d")),
         }
+        self.owner_keys: dict[str, WeakPrivateKey] = {}
+        if self.small.owner_key is not None:
+            drawn = generate_weak_key(self.small.tenant.parameters, seeded_coins("key of owner b"))
+            self.owner_keys = {"a": self.small.owner_key, "b": drawn}
         self.signing: dict[str, Ed25519PrivateKey] = {
             **{name: self.small.signing[role] for role, name in _NAMES.items()},
             "b": signing_key("owner b"),
@@ -207,6 +218,7 @@ class House:
                 "d": VerifyingParty("d", Role.CLIENT, self.signing["d"].public_key(), 1),
             },
             client_keys={name: key.public for name, key in self.client_keys.items()},
+            owner_keys={name: key.public for name, key in self.owner_keys.items()},
         )
         self.units = {
             secrets.role: UnitMemory(
@@ -216,6 +228,11 @@ class House:
                     "seed": secrets.seed,
                     "delta": secrets.sender.delta,
                     "exchange": exchange_secret(secrets.role),
+                    **(
+                        {}
+                        if secrets.strong_share is None
+                        else {"strong_share": encode_share(secrets.strong_share)}
+                    ),
                 },
             )
             for secrets in (self.small.master, self.small.secondary)
@@ -227,9 +244,9 @@ class House:
     def _party(self, name: str, role: Role) -> Party:
         verify = self.signing[name].public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         public, proof = b"", b""
-        if role is Role.CLIENT:
+        key = {**self.client_keys, **self.owner_keys}.get(name)
+        if key is not None:
             parameters = self.small.tenant.parameters
-            key = self.client_keys[name]
             public = key.public.h.to_bytes(parameters.component_bytes, "big")
             context = service_key_context(self.small.tenant.name, role, name)
             proof = prove_key(key, context, seeded_coins(f"proof {name}")).encode(parameters)
@@ -263,7 +280,7 @@ class House:
         """Run MU around the block: recover, work, and be stopped."""
         handle = transport or self.transport()
         with ThreadPoolExecutor(1) as pool:
-            keys = self.units["mu"].open()
+            keys = self.units["mu"].open(self.tenant)
             publisher = self.publisher("mu", handle)
             with contextlib.closing(self.index()) as index:
                 tenant = replace(self.tenant)
@@ -280,7 +297,7 @@ class House:
         handle = transport or self.transport()
         with contextlib.closing(ledger or self.ledger(shard)) as opened, ThreadPoolExecutor(1) as pool:
             tenant = replace(self.tenant)
-            epochs = SecondaryEpochs(tenant, self.units["su"].open(), pool)
+            epochs = SecondaryEpochs(tenant, self.units["su"].open(self.tenant), pool)
             publisher = self.publisher("su", handle)
             service = SecondaryService(handle, tenant, epochs, publisher, opened, self.meters["su"], shard)
             async with _running(service):
@@ -394,7 +411,8 @@ class House:
     def newcomer(self, name: str, role: Role) -> Party:
         """Draw the keys of an owner or a client; return what the authority is handed."""
         tenant, coins = self.tenant, seeded_coins(f"newcomer {name}")
-        secrets, party = draw_party(tenant.parameters, tenant.name, role.value, name, coins)
+        drawn = tenant.parameters, tenant.name, role.value, name, coins
+        secrets, party = draw_party(*drawn, owner_keys=tenant.has_owner_keys)
         self.signing[name] = Ed25519PrivateKey.from_private_bytes(secrets["signing_key"])
         if role is Role.CLIENT:
             theta = int.from_bytes(secrets["theta"], "big")

@@ -19,7 +19,7 @@ from doubles import seeded_coins
 from fuzz.canaries import Canaries
 from integration.deployment import COLUMNS, PATIENCE, Deployment, rows, write_csv
 from integration.hostile import hostile_chunks, hostile_queries
-from integration.services import House, let_die, until, wire_body
+from integration.services import House, let_die, model_of, until, wire_body
 from integration.test_log_fields import lay
 
 from crypto.coins import Coins
@@ -125,18 +125,21 @@ def traces_of(failures: Sequence[Callable[[], object]]) -> str:
     return "\n".join(traces)
 
 
+@pytest.mark.parametrize("owner_keys", [False, True])
 async def test_a_whole_tenant_tells_no_secret(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
     logs_restored: None,
+    owner_keys: bool,
 ) -> None:
     recorder, shown = Recorder(monkeypatch), list[str]()
     configure_logs(json=True, level=10, role="all")
-    async with House(tmp_path) as house:
+    async with House(tmp_path, owner_keys=owner_keys) as house:
         async with house.units_running() as master:
             await house.publish("a", house.records(40, 0), house.records(60, 1))
+            await until(lambda: model_of(master.unit).records == 100)
             queries = [await house.put_query(house.records(40, "rows"), "c")]
             await until(lambda: len(house.answers()) == 1)
             house.labels(queries[0])
@@ -165,7 +168,7 @@ async def test_a_whole_tenant_tells_no_secret(
         canaries = Canaries()
         for role, memory in house.units.items():
             add_secrets(canaries, role, memory.secrets)
-        for name, key in house.client_keys.items():
+        for name, key in {**house.client_keys, **house.owner_keys}.items():
             canaries.add(f"theta of {name}", key.theta)
         for name, signing in house.signing.items():
             canaries.add(f"signing key of {name}", signing.private_bytes_raw())
@@ -178,6 +181,7 @@ async def test_a_whole_tenant_tells_no_secret(
     assert {name.split(" #")[0] for name in canaries.values} >= {
         *("coins", "mask or randomness", "plaintext", "masked plaintext", "answer", "mu seed", "su delta"),
         *("su theta", "mu receiver_seeds", "su receiver_seeds", "theta of c", "signing key of a"),
+        *(("mu strong_share", "su strong_share", "theta of a") if owner_keys else ()),
     }
     for text in (captured.out, captured.err, caplog.text, *shown):
         assert canaries.found_in(text) == []

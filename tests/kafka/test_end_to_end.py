@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 from integration.deployment import Deployment
 from integration.remote_house import RemoteHouse
-from integration.services import model_of
+from integration.services import model_of, until
 from integration.sharded import kill_a_shard_in_mid_query
 from integration.tenants_apart import check_tenants_apart
 
 from kafka.broker import KafkaBroker
 from pipeline import rounds
+from pipeline.audit import audit
+from pipeline.owner_history import own_history, own_message
+from roles.chunk_encodings import ChunkEncodings
+from roles.encoding import Counts, count_table
+from roles.own_chunks import OwnChunks
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -34,6 +39,29 @@ async def test_training_and_queries_equal_the_twin(empty_kafka: str, tmp_path: P
         state = await house.state()
         assert model_of(state).hash(house.tenant) == model_of(master.unit).hash(house.tenant)
         assert state.head == master.unit.head
+
+
+async def test_owners_with_keys_of_their_own(empty_kafka: str, tmp_path: Path) -> None:
+    async with (
+        RemoteHouse(tmp_path, f"kafka://{empty_kafka}?connect=60", owner_keys=True) as house,
+        house.units_running() as master,
+    ):
+        batches = [house.records(30, i) for i in range(3)]
+        await house.publish("a", *batches[:2])
+        await house.publish("b", batches[2])
+        await until(lambda: model_of(master.unit).records == 90)
+        rows = house.records(4, "asked")
+        assert await house.ask(rows) == house.twin(batches).predict(rows.indices).tolist()
+        assert model_of(await house.state()).hash(house.tenant) == model_of(master.unit).hash(house.tenant)
+        chunks = await own_history(house.transport(), house.tenant, "a")
+        opener = OwnChunks(ChunkEncodings(house.tenant), house.owner_keys["a"])
+        opened = opener.open(await own_message(house.transport(), house.tenant, chunks[0]))
+        assert isinstance(opened, Counts)
+        assert (
+            opened.class_counts.tolist() == count_table(house.tenant.schema, batches[0]).class_counts.tolist()
+        )
+        report = await audit(house.transport(), house.tenant)
+        assert report.findings == []
 
 
 async def test_units_go_on_when_the_broker_comes_back(

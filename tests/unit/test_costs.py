@@ -44,6 +44,7 @@ from roles.building_blocks.opening import (
     share_bits_master,
     share_bits_secondary,
 )
+from roles.building_blocks.rekey import rekey_master, rekey_plan, rekey_secondary
 from roles.building_blocks.seal import seal_master, seal_secondary, unseal
 from roles.building_blocks.transfers import choose, chosen_rows
 from roles.chunk_encodings import BITS
@@ -60,6 +61,7 @@ from roles.session import MasterProgram, SecondaryProgram, Session, run_linked
 from roles.tenant import LABEL_BITS
 from roles.vectors import decode_vectors
 from schemas.queries import Query
+from schemas.rounds import Subject
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "protocols.md"
 Result = TypeVar("Result")
@@ -362,6 +364,21 @@ def test_base_transfers() -> None:
     secondary = base_secondary(su, draw_delta(seeded_coins(2), garbling=True))
     run(metered, mu, master, su, secondary)
     metered.compare("base_transfers", SIZES, plan)
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_rekey(k: int) -> None:
+    small = small_tenant(owner_keys=True)
+    assert small.owner_key is not None
+    subject, plan = Subject("rekey", client="a"), rekey_plan(small.tenant, k)
+    mu, su = (Session(small.tenant, unit, unit.encode() * 16, subject, plan) for unit in ("mu", "su"))
+    key, metered = small.owner_key.public, Metered()
+    ciphertexts = key.encrypt_many(list(range(k)), seeded_coins("chunk"))
+    master = rekey_master(mu, small.master, key, ciphertexts)
+    run(metered, mu, master, su, rekey_secondary(su, small.secondary))
+    metered.compare("rekey", {**SIZES, "k": k}, plan)
+    assert metered.master.powers_full >= k
+    assert metered.secondary.powers_full >= 2 * k
 
 
 WIDE = small_tenant(wide_schema(), limits=WIDE_LIMITS)

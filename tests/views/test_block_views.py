@@ -20,6 +20,7 @@ from crypto.dtpkc import Ciphertext
 from crypto.packing import SlotLayout, bits_of_words, words_of_bits
 from crypto.profiles import MASK_BITS
 from crypto.service_key import finish_open, half_open
+from crypto.strong_key import root_combine, root_partial
 from roles.building_blocks.garble import evaluate_garbled, garble_reply
 from roles.building_blocks.multiply import receive_row_sums, send_row_sums
 from roles.building_blocks.opening import (
@@ -29,9 +30,11 @@ from roles.building_blocks.opening import (
     share_bits_master,
     share_bits_secondary,
 )
+from roles.building_blocks.rekey import rekey_master, rekey_plan
 from roles.building_blocks.seal import seal_master, seal_secondary
-from roles.session import array_bytes
+from roles.session import Session, array_bytes
 from roles.tenant import LABEL_BITS
+from schemas.rounds import Subject
 
 SMALL = small_tenant()
 PARAMETERS = SMALL.tenant.parameters
@@ -161,6 +164,40 @@ def test_shares_of_products_are_uniform_and_the_message_too(bit: int, word: int)
     for words in (mu.reshape(-1), su.reshape(-1), message):
         assert is_uniform([int(word) & 0xFFFF for word in words])
         assert is_uniform([int(word) >> 16 for word in words])
+
+
+# --- re-key
+
+
+def rekeyed_by_su(value: int, count: int, *, masked: bool) -> list[int]:
+    """Return the high 16 bits, as parts of N, of what SU opens of so many equal plaintexts."""
+    small = small_tenant(owner_keys=True)
+    tenant, owner, share = small.tenant, small.owner_key, small.secondary.strong_share
+    assert owner is not None
+    assert share is not None
+    n, width = tenant.parameters.n, tenant.parameters.component_bytes
+    chunk = owner.public.encrypt_many([value] * count, seeded_coins(f"owner {value}"))
+    if masked:
+        session = Session(tenant, "mu", small.master.seed, Subject("rekey"), rekey_plan(tenant, count))
+        blinded, root_bytes = next(rekey_master(session, small.master, owner.public, chunk))
+        t1s = [int.from_bytes(blinded[i : i + width], "big") for i in range(0, len(blinded), width)]
+        half = width // 2
+        roots = [int.from_bytes(root_bytes[i : i + half], "big") for i in range(0, len(root_bytes), half)]
+        assert (len(blinded), len(root_bytes)) == (count * width, count * half)
+    else:
+        assert small.master.strong_share is not None
+        t1s, roots = [c.t1 for c in chunk], root_partial(chunk, small.master.strong_share)
+    opened = root_combine([Ciphertext(t1, 1) for t1 in t1s], roots, share)
+    return [(number << 16) // n for number in opened]
+
+
+@pytest.mark.parametrize("value", [0, 1, (1 << 255) // 3])
+def test_the_plaintexts_that_su_opens_of_a_chunk_are_uniform(value: int) -> None:
+    assert is_uniform(rekeyed_by_su(value, SAMPLES, masked=True))
+
+
+def test_without_a_mask_su_would_read_the_chunk() -> None:
+    assert not is_uniform(rekeyed_by_su(1, SAMPLES, masked=False))
 
 
 # --- garble and seal

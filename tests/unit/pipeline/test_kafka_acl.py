@@ -12,6 +12,7 @@ from pipeline.kafka_acl import (
     concerns,
     user_name,
 )
+from schemas.configuration import Party
 from schemas.topics import TOPICS, Role, topic_name
 
 
@@ -92,3 +93,15 @@ def test_a_rule_concerns_a_tenant_if_it_opens_any_of_its_topics(
 def test_operations_have_the_names_of_kafkas_tools() -> None:
     assert Operation.READ.label == "Read"
     assert Operation.DESCRIBE_CONFIGS.label == "DescribeConfigs"
+
+
+def test_owners_with_keys_of_their_own_read_chunks_and_no_other_owner_does() -> None:
+    plain, keyed = (Party(name, "owner", bytes(32), key, key) for name, key in (("a", b""), ("b", b"h")))
+    rules = access_rules("demo", [Member.of(plain), Member.of(keyed)])
+    readers = {
+        rule.user for rule in rules if rule.topic == "demo.chunks" and rule.operation is Operation.READ
+    }
+    assert readers == {"demo.b"}
+    client = Member.of(Party("c", "client", bytes(32), b"h", b"proof"))
+    assert not client.reads_chunks
+    assert "demo.rekeyed" not in {rule.topic for rule in rules}

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.model_options import ModelOptionError, parse_models
-from roles.tenant import tree_settings
+from roles.model_settings import tree_settings
 from schemas.models import TreeSpec
 
 

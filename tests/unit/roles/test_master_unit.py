@@ -87,7 +87,7 @@ class Desk:
         )
         screened = self.unit.screen_chunk(arrival)
         assert isinstance(screened, ScreenedChunk)
-        assert not failing_proofs(self.small.tenant, [screened.statement])
+        assert not failing_proofs([screened.proven])
         self.bodies[owner, sequence] = screened.vectors
         return self.decide_chunk(screened)
 
@@ -111,7 +111,7 @@ class Desk:
         learner = self.unit.models[model_id].learner
         query = make_query(learner, "c", random_records(self.small, rows, seed), seeded_coins(seed))
         screened = self.unit.screen_query(query_message(query))
-        assert not failing_proofs(self.small.tenant, [screened.statement])
+        assert not failing_proofs([screened.proven])
         return self.decide_query(screened)
 
     def learnt(self, model_id: str, content: Content, invalid: tuple[int, ...] = (0,)) -> JournalEntry:
@@ -222,9 +222,9 @@ def test_a_proof_is_bound_to_sender_sequence_topic_and_ciphertexts(small: SmallT
         good,
     ]
     screened = [unit.screen_chunk(copy) for copy in copies]
-    statements = [item.statement for item in screened if isinstance(item, ScreenedChunk)]
-    assert failing_proofs(small.tenant, statements) == {1, 2, 3, 4}
-    assert failing_proofs(small.tenant, statements[:1]) == failing_proofs(small.tenant, []) == frozenset()
+    statements = [item.proven for item in screened if isinstance(item, ScreenedChunk)]
+    assert failing_proofs(statements) == {1, 2, 3, 4}
+    assert failing_proofs(statements[:1]) == failing_proofs([]) == frozenset()
 
 
 def test_one_bad_proof_of_a_batch_is_found_and_its_neighbours_are_kept(small: SmallTenant) -> None:
@@ -233,8 +233,8 @@ def test_one_bad_proof_of_a_batch_is_found_and_its_neighbours_are_kept(small: Sm
     flipped = chunks[3].proof[:-1] + bytes([chunks[3].proof[-1] ^ 1])
     chunks[3] = msgspec.structs.replace(chunks[3], proof=flipped)
     screened = [unit.screen_chunk(arrival_of(encode(c), sequence=i)) for i, c in enumerate(chunks)]
-    statements = [item.statement for item in screened if isinstance(item, ScreenedChunk)]
-    assert failing_proofs(small.tenant, statements) == {3}
+    statements = [item.proven for item in screened if isinstance(item, ScreenedChunk)]
+    assert failing_proofs(statements) == {3}
     # No message of a dead letter: the entry holds a code alone.
     entry = unit.decide_reject(screened[3].arrival, ReasonCode.BAD_PROOF)  # type: ignore[union-attr]
     assert (entry.kind, entry.reason, entry.records) == ("reject", "bad_proof", 0)
@@ -340,8 +340,8 @@ def test_a_query_that_somebody_else_sends_again_has_a_bad_proof(small: SmallTena
         arrival_of(encode(query), sender="d", kind="query", topic=TopicName.QUERIES),
         query_message(query, query_id=bytes(16)),
     ]
-    statements = [desk.unit.screen_query(copy).statement for copy in copies]
-    assert failing_proofs(small.tenant, statements) == {1, 2}
+    statements = [desk.unit.screen_query(copy).proven for copy in copies]
+    assert failing_proofs(statements) == {1, 2}
 
 
 @pytest.mark.parametrize(("limits", "size"), [(LIMITS, 19), (Limits(30, 60, 5, 1, 2, 1), 20)])

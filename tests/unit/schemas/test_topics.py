@@ -14,6 +14,7 @@ from schemas.topics import (
 WRITERS = {
     "config": "authority",
     "chunks": "owner",
+    "rekeyed": "mu",
     "receipts": "mu",
     "journal": "mu",
     "heads": "mu su",

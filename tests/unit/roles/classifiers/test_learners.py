@@ -33,9 +33,9 @@ from roles.classifiers.learner import (
 from roles.classifiers.logistic_regression import LogisticDetail, LogisticLearner
 from roles.encoding import EncodedRecords
 from roles.learners import learner_of, learners_of
+from roles.model_settings import tree_settings
 from roles.model_state import ModelState
 from roles.plan import Plan, PlanViolationError
-from roles.tenant import tree_settings
 from roles.twins import PlainLogistic, PlainTree, twin_of
 from schemas.codec import encode
 from schemas.configuration import Limits
