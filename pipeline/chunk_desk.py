@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from crypto.errors import PrivMLError
+from pipeline.errors import StorageError
 from pipeline.journal import Journal
 from pipeline.mailbox import Inbox
 from pipeline.meter import Meter
 from pipeline.notices import Notices
-from pipeline.stored_chunks import stored_chunk
+from pipeline.stored_chunks import has_forgotten, stored_chunk
 from pipeline.transport import Transport
 from roles.arrival import Arrival, Refused
 from roles.chunk_encodings import Vectors
@@ -158,4 +159,10 @@ class ChunkDesk:
         known = unit.index.chunk(arrival.sender, withdrawal.owner_sequence)
         if entry.kind != EntryKind.WITHDRAW or known is None:
             return arrival, entry, NOTHING
-        return arrival, entry, EntryContent(await stored_chunk(self._transport, unit, known))
+        try:
+            vectors = await stored_chunk(self._transport, unit, known)
+        except StorageError:
+            if not await has_forgotten(self._transport, unit.tenant, known):
+                raise
+            return arrival, unit.decide_reject(arrival, ReasonCode.CHUNK_NOT_KEPT), NOTHING
+        return arrival, entry, EntryContent(vectors)

@@ -305,6 +305,7 @@ class JournalAudit:
         key_epoch = self.auditor.unit.key_epoch
         await asyncio.to_thread(self._fold, batch, judged, named, learnt)
         await self._follow(key_epoch)
+        await self._named.check_refused(self.auditor)
         closed, self.auditor.closed = self.auditor.closed, []
         if self._closed is not None and closed:
             await self._closed(closed)
@@ -320,6 +321,7 @@ class JournalAudit:
         for item in batch:
             own = None if item.message is None else next(following)
             due = self._receipts_due(item.link, own)
+            self._named.note_refused(self.auditor, item.link, own)
             self.auditor.fold(item.link, own, readable=item.readable, named=named, learnt=learnt)
             self.receipts.expect(item.link, due)
 

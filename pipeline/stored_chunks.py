@@ -15,7 +15,7 @@ from roles.rekeying import NamedChunk, rekeyed_chunk, rekeyed_vectors, vectors_h
 from roles.tenant import Tenant
 from schemas.codec import encode
 from schemas.snapshots import NOT_REKEYED, SealedPlace, WaitingChunk
-from schemas.topics import TopicName
+from schemas.topics import TopicName, topic_name
 
 HINT = "restore the topic from a backup; MU stops rather than be wrong"
 KIND = "chunk"
@@ -57,6 +57,14 @@ async def stored_chunk(transport: Transport, unit: MasterUnit, chunk: PlacedChun
     if vectors is None:
         raise StorageError("an accepted chunk is not one of this tenant", hint=HINT)
     return vectors
+
+
+async def has_forgotten(transport: Transport, tenant: Tenant, chunk: PlacedChunk) -> bool:
+    """Return whether the topic on which a chunk lay has lost its beginning, as retention takes it."""
+    place = (TopicName.CHUNKS, chunk.partition)
+    if chunk.rekeyed != NOT_REKEYED:
+        place = (TopicName.REKEYED, chunk.rekeyed[0])
+    return await transport.beginning_offset(topic_name(tenant.name, place[0]), place[1]) > 0
 
 
 async def store_rekeyed(

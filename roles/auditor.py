@@ -48,6 +48,7 @@ _RECALLED = frozenset(
         ReasonCode.DUPLICATE,
         ReasonCode.EQUIVOCATION,
         ReasonCode.NOT_WITHDRAWABLE,
+        ReasonCode.CHUNK_NOT_KEPT,
         ReasonCode.QUOTA_EXCEEDED,
     }
 )
@@ -197,7 +198,10 @@ class Auditor:
     def _possible_for_chunk(self, judged: Judged) -> list[JournalEntry]:
         unit, arrival = self.unit, judged.arrival
         if isinstance(judged.screened, Withdrawal):
-            return [unit.decide_withdrawal(arrival, judged.screened)]
+            decided = unit.decide_withdrawal(arrival, judged.screened)
+            if decided.kind != EntryKind.WITHDRAW:
+                return [decided]
+            return [decided, unit.decide_reject(arrival, ReasonCode.CHUNK_NOT_KEPT)]
         possible = []
         if isinstance(judged.screened, ScreenedChunk):
             if judged.reason is None:

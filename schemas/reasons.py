@@ -59,6 +59,7 @@ class ReasonCode(StrEnum):
     VERSION_GONE = "version_gone"
     UNKNOWN_HEAD = "unknown_head"
     NOT_WITHDRAWABLE = "not_withdrawable"
+    CHUNK_NOT_KEPT = "chunk_not_kept"
     UNKNOWN_CATEGORY = "unknown_category"
     WRONG_COLUMNS = "wrong_columns"
     MISSING_VALUE = "missing_value"
@@ -278,6 +279,11 @@ _REASONS: dict[ReasonCode, Reason] = {
     _R.NOT_WITHDRAWABLE: Reason(
         "The chunk is not in the model (yet), is not the sender's, or this classifier cannot take data back.",
         "Check the chunk id with `privml inspect chunk`.",
+        _E.REFUSED,
+    ),
+    _R.CHUNK_NOT_KEPT: Reason(
+        "The chunk's ciphertexts are not kept any more, so that they cannot be taken out of the model.",
+        "Ask the operator for longer retention of the topic `chunks`; what is in the model stays.",
         _E.REFUSED,
     ),
     # An input file.

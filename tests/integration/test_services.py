@@ -19,6 +19,7 @@ from integration.services import (
 
 from pipeline import query_desk, rounds
 from pipeline.client_service import ClientService, NoAnswerError
+from pipeline.errors import StorageError
 from pipeline.rounds import PARTITIONS
 from roles.classifiers import naive_bayes
 from roles.client import make_query
@@ -194,6 +195,38 @@ async def test_a_withdrawn_chunk_has_never_been_there(tmp_path: Path) -> None:
             await other.transport().append("small.chunks", b"a", wire)
         await until(lambda: model_of(without.unit).chunks == 2)
         assert model_of(without.unit).hash(other.tenant) == remaining.hash(house.tenant)
+
+
+async def test_a_chunk_that_is_not_kept_stays_in_the_model(tmp_path: Path) -> None:
+    async with House(tmp_path) as house, house.units_running() as master:
+        batches = [house.records(30, i) for i in range(3)]
+        await house.publish("a", *batches)
+        await house.transport().trim("small.chunks", 0, 2)
+        owner = house.owner("a")
+        start = await owner.receipts_end()
+        for number, reason in ((0, "chunk_not_kept"), (2, "")):
+            withdrawal = await owner.withdraw(number)
+            async for receipt in owner.receipts({withdrawal.chunk_id}, start, PATIENCE):
+                assert receipt.reason == reason
+        assert model_of(master.unit).records == 60
+        rows = house.records(9, "asked")
+        assert await house.ask(rows) == house.twin(batches[:2]).predict(rows.indices).tolist()
+
+
+async def test_a_chunk_that_is_damaged_stops_mu(tmp_path: Path) -> None:
+    async with House(tmp_path) as house:
+
+        async def withdraw_a_damaged_one() -> None:
+            async with house.mu():
+                await house.publish("a", house.records(30, 0))
+                (chunk,) = house.messages(TopicName.CHUNKS)
+                house.messages(TopicName.CHUNKS)[0] = replace(chunk, value=chunk.value[:-1] + b"?")
+                await house.owner("a").withdraw(0)
+                await asyncio.sleep(PATIENCE)
+
+        with pytest.raises(BaseExceptionGroup) as ended:
+            await withdraw_a_damaged_one()
+        assert ended.group_contains(StorageError, match="not the one in the journal")
 
 
 async def test_everything_may_come_in_parts(tmp_path: Path) -> None:

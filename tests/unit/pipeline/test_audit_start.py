@@ -8,6 +8,8 @@ from msgspec import structs
 from tenants import SmallTenant, small_tenant
 
 from pipeline.audit_report import AuditReport
+from schemas.chunks import Withdrawal
+from schemas.codec import encode
 from schemas.reasons import ReasonCode
 from schemas.topics import TopicName, topic_name
 
@@ -112,6 +114,24 @@ async def test_the_withdrawal_of_a_chunk_that_is_gone_is_named(
     assert codes(report) == []
     assert report.skipped == [f"{what} from journal entry 12 on, which withdraws a chunk that is not kept"]
     assert report.models[0].recomputed is None
+
+
+async def test_a_withdrawal_is_refused_rightly_only_if_the_chunk_is_gone(small: SmallTenant) -> None:
+    async def run(number: int, *gone: TopicName) -> list[str]:
+        cut = await written(small)
+        body = encode(Withdrawal(number))
+        wish = await cut.log.put("owner", TopicName.CHUNKS, "withdrawal", 20, body)
+        await cut.log.refuse(wish, ReasonCode.CHUNK_NOT_KEPT)
+        await cut.log.learn(21)
+        await cut.forget(0, *gone)
+        return codes(await cut.audit())
+
+    assert await run(1, TopicName.CHUNKS) == []
+    assert await run(1, *ALL) == []
+    # Kept all the same, or not there to be taken out in any case.
+    assert await run(7, TopicName.CHUNKS) == ["wrong_decision"]
+    assert await run(1) == ["wrong_decision"]
+    assert await run(3, TopicName.CHUNKS) == ["wrong_decision"]
 
 
 async def test_heads_are_held_against_the_snapshot(small: SmallTenant) -> None:
