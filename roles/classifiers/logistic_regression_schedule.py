@@ -140,13 +140,15 @@ def dyadic(numerator: int, denominator: int) -> StepFactor:
         scaled, whole = (
             (numerator << shift, denominator) if shift >= 0 else (numerator, denominator << -shift)
         )
-        multiplier = (2 * scaled + whole) // (2 * whole)
-        if multiplier >= 1 << MULTIPLIER_BITS:
+        if scaled >= whole << MULTIPLIER_BITS:
             shift -= 1
-        elif multiplier < 1 << (MULTIPLIER_BITS - 1):
+        elif scaled < whole << (MULTIPLIER_BITS - 1):
             shift += 1
         else:
             break
+    multiplier = (2 * scaled + whole) // (2 * whole)
+    if multiplier == 1 << MULTIPLIER_BITS:
+        multiplier, shift = multiplier >> 1, shift - 1
     if shift < 0:
         raise ValueError("the learning rate is too large for batches of this size")
     return StepFactor(multiplier, shift)

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roles.classifiers.logistic_regression_schedule import (
@@ -32,6 +32,10 @@ def test_steps_are_counted_as_they_are_listed(records: int, size: int, passes: i
 
 
 @given(numerator=st.integers(1, 1 << 40), denominator=st.integers(1, 1 << 60))
+# Just below a power of two, on either side of what rounds up to it.
+@example(numerator=127, denominator=32767)
+@example(numerator=255, denominator=256)
+@example(numerator=511, denominator=512)
 def test_dyadic_factors_are_near_and_have_seven_bits(numerator: int, denominator: int) -> None:
     exact = Fraction(numerator, denominator)
     if exact >= 127:
@@ -40,6 +44,9 @@ def test_dyadic_factors_are_near_and_have_seven_bits(numerator: int, denominator
     assert 64 <= factor.multiplier < 128
     assert factor.shift >= 0
     assert abs(Fraction(factor.multiplier, 2**factor.shift) / exact - 1) <= Fraction(1, 128)
+    value = Fraction(factor.multiplier, 2**factor.shift)
+    step = Fraction(1, 2**factor.shift)
+    assert abs(value - exact) <= step / 2
 
 
 def test_factors_follow_rate_and_decay() -> None:
