@@ -169,6 +169,8 @@ class RoundExchange:
                 asked = self._asked.get((reply.session, reply.step))
                 if asked and asked.request_hash == reply.request_hash and not asked.reply.done():
                     asked.reply.set_result(reply)
+                    # Who waits goes on before the next look at the topic.
+                    await asyncio.sleep(0)
 
     async def run(self, session: Session, program: MasterProgram[Result], activity: str) -> Result:
         """Run MU's half of a session to its end.
@@ -204,16 +206,18 @@ class RoundExchange:
     async def _ask(self, request: Request, partition: int) -> Reply:
         place = (request.session, request.step)
         body, wires = await off_loop(size_of(request), self._sealed, request, partition)
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._asked[place] = _Asked(hashlib.sha256(body).digest(), reply)
+        request_hash = hashlib.sha256(body).digest()
         wait = FIRST_WAIT_SECONDS
         try:
             while True:
+                reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+                self._asked[place] = _Asked(request_hash, reply)
                 await self._publisher.append(TopicName.ROUND_REQUESTS, wires, partition=partition)
-                done, _ = await asyncio.wait({reply}, timeout=wait)
-                if done:
-                    return reply.result()
-                wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+                try:
+                    async with asyncio.timeout(wait):
+                        return await reply
+                except TimeoutError:
+                    wait = min(2 * wait, LONGEST_WAIT_SECONDS)
         finally:
             self._asked.pop(place, None)
 
