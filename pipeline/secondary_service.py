@@ -100,7 +100,7 @@ class SecondaryService:
         await refuse_rolled_back(self._transport, self._tenant, marks)
         await self._read_heads(cosign=False)
         await self._fold.bring_up(self._shard.partitions)
-        await asyncio.to_thread(self._ledger.note, self._take_marks())
+        await asyncio.to_thread(self._ledger.note, list(self._moved.values()))
         try:
             async with asyncio.TaskGroup() as group:
                 for partition in self._shard.partitions:
@@ -112,7 +112,7 @@ class SecondaryService:
                     ready.set()
         except asyncio.CancelledError:
             # The ordinary end: a backup made now must not look older than the last reply.
-            self._ledger.note(self._take_marks())
+            self._ledger.note(list(self._moved.values()))
             raise
 
     async def _read_heads(self, *, cosign: bool) -> None:
@@ -147,11 +147,14 @@ class SecondaryService:
         if known is None or known.next_offset <= offset:
             self._moved[topic, partition] = Mark(topic, partition, offset + 1, message_hash)
 
-    def _take_marks(self) -> list[Mark]:
-        """Return how far topics reached, of those that moved since the last call."""
-        marks = list(self._moved.values())
-        self._moved.clear()
-        return marks
+    async def _note(self, partition: int, place: Place) -> None:
+        """Write how far a partition was read, and how far topics reached that moved since the last note."""
+        moved = dict(self._moved)
+        await asyncio.to_thread(self._ledger.set_places, {partition: place}, moved.values())
+        # Only now: what is interrupted before is noted at the end.
+        for where, mark in moved.items():
+            if self._moved.get(where) is mark:
+                del self._moved[where]
 
     def _inbox(self, partition: int, offset: int) -> Inbox:
         return Inbox(
@@ -179,7 +182,7 @@ class SecondaryService:
                     if self._epochs.unit.is_open(name) and at > behind - RESUME_WINDOW
                 }
                 place = Place(min(opened_at.values(), default=behind), max(place.judged, behind), replied)
-                await asyncio.to_thread(self._ledger.set_places, {inbox.partition: place}, self._take_marks())
+                await self._note(inbox.partition, place)
 
     async def _take(self, item: Arrival | Refused, place: Place) -> tuple[Arrival, bytes, int]:
         """Answer or refuse a message.

@@ -1,6 +1,5 @@
 """`privml backup` and `privml restore`: one party's keystore and state as one encrypted file."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from pipeline.commands.options import (
     TransportOption,
 )
 from pipeline.commands.output import JsonOption, Output
+from pipeline.commands.running import run_command
 
 FileArgument = Annotated[Path, typer.Argument(help="The backup.", show_default=False)]
 PartyOption = Annotated[str, typer.Option("--party", help="Name of the party in the configuration.")]
@@ -69,7 +69,7 @@ def restore(
         async with open_transport(transport or settings.transport) as topics:
             return await put_back(settings, topics, keystore or settings.keystore(header.party), opened)
 
-    written = asyncio.run(run())
+    written = run_command(run())
     output = Output(json)
     output.say(f"{header.role} '{header.party}' is back: {len(written)} files")
     output.result(

@@ -17,6 +17,7 @@ from pipeline.commands.options import (
     TransportOption,
 )
 from pipeline.commands.output import JsonOption, Output
+from pipeline.commands.running import run_command
 from schemas.topics import Role
 
 if TYPE_CHECKING:
@@ -185,4 +186,4 @@ def sign_next_version(
             "configuration_sha256": configuration_digest(version).hex(),
         }
 
-    return asyncio.run(run())
+    return run_command(run())

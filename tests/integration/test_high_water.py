@@ -1,14 +1,17 @@
 """SU on topics that are older than what it has seen: it stops rather than answer again."""
 
 import asyncio
+import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
-from integration.services import House
+from integration.services import PATIENCE, House, until
 
 from pipeline import rounds
 from pipeline.high_water import Mark, TopicRolledBackError
-from pipeline.session_ledger import SessionLedger
+from pipeline.session_ledger import Place, SessionLedger
+from pipeline.shard import WHOLE
 from schemas.topics import TopicName
 
 
@@ -67,6 +70,29 @@ async def test_su_stops_if_another_head_stands_where_it_has_seen_one(tmp_path: P
             **{name: getattr(last, name) for name in last.__slots__} | {"value": heads[0].value}
         )
         assert "another message" in await refuses_to_start(house)
+
+
+async def test_marks_whose_note_was_interrupted_are_noted_at_the_end(tmp_path: Path) -> None:
+    noting, release = threading.Event(), threading.Event()
+
+    class Stuck(SessionLedger):
+        def set_places(self, places: Mapping[int, Place], marks: Iterable[Mark] = ()) -> None:
+            if marks := list(marks):
+                noting.set()
+                release.wait(PATIENCE)
+            else:
+                super().set_places(places, marks)
+
+    async with House(tmp_path) as house:
+        async with house.mu():
+            async with house.su(ledger=Stuck(WHOLE.ledger(house.folder))):
+                await house.publish("a", house.records(20, 0))
+                asking = asyncio.create_task(house.ask(house.records(2, "asked")))
+                await until(noting.is_set)
+            release.set()
+            asking.cancel()
+        replies = [mark for mark in opened(house) if mark.topic == TopicName.ROUND_REPLIES]
+        assert any(mark.next_offset for mark in replies)
 
 
 def opened(house: House) -> list[Mark]:
